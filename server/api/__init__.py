@@ -1,0 +1,1 @@
+"""REST door: parse, one service call, respond."""

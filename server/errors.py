@@ -1,0 +1,83 @@
+"""Everything that can go wrong by rule, and nothing else.
+
+GraphwireError
+├── StartupError            the server does not start; carries the exit status
+│   ├── ConfigError         (2) langgraph.json or a setting is wrong
+│   └── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
+├── RequestError            the caller's mistake
+│   ├── Invalid             a value breaks a rule
+│   ├── Contradiction       two values that exclude each other
+│   ├── NotFound            no such thing, or not the caller's
+│   ├── Conflict            the thing is busy or exists already
+│   ├── TooLarge            more than a limit allows
+│   └── NotAGraph           user code returned something that is not a graph
+├── Overloaded              a queue is full; try again later
+└── Superseded              this attempt of a run no longer owns it
+
+The docstring is the message where none is given. `api/responses.py` maps classes to HTTP statuses.
+"""
+
+
+class GraphwireError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class StartupError(GraphwireError):
+    """The server cannot start."""
+
+    exit_status = 1
+
+
+class ConfigError(StartupError):
+    """The configuration is wrong."""
+
+    exit_status = 2
+
+
+class GraphLoadError(StartupError):
+    """A graph cannot be loaded."""
+
+    exit_status = 3
+
+
+class RequestError(GraphwireError):
+    """The request is wrong."""
+
+
+class Invalid(RequestError):
+    """The request breaks a rule."""
+
+
+class Contradiction(RequestError):
+    """Two values of the request exclude each other."""
+
+
+class NotFound(RequestError):
+    """Not Found"""
+
+
+class Conflict(RequestError):
+    """The request conflicts with the present state."""
+
+
+class TooLarge(RequestError):
+    """The request is larger than allowed."""
+
+
+class NotAGraph(RequestError):
+    """The graph's factory did not return a graph."""
+
+
+class Overloaded(GraphwireError):
+    """The server is at its limit; try again later."""
+
+
+class Superseded(GraphwireError):
+    """This attempt no longer owns its run."""

@@ -1,0 +1,1 @@
+"""The door that works: claim a run, drive its graph, finish it."""

@@ -1,0 +1,1 @@
+"""From a line in langgraph.json to a graph that can run."""

@@ -1,0 +1,112 @@
+"""The nouns. Frozen values that travel between the layers; JSON values are plain dicts and lists."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class RunStatus(StrEnum):
+    """Status of a run on the wire (contract/runs.md 3). "interrupted" means cancelled."""
+
+    pending = "pending"
+    running = "running"
+    success = "success"
+    error = "error"
+    timeout = "timeout"
+    interrupted = "interrupted"
+
+    @property
+    def active(self) -> bool:
+        return self in (RunStatus.pending, RunStatus.running)
+
+
+class ThreadStatus(StrEnum):
+    """Status of a thread on the wire (contract/runs.md 17)."""
+
+    idle = "idle"
+    busy = "busy"
+    interrupted = "interrupted"
+    error = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Without authentication everyone is the same nobody."""
+
+    identity: str = ""
+    permissions: tuple[str, ...] = ()
+    user: Mapping[str, Any] | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """One entry of `graphs` in langgraph.json (contract/resources.md 12)."""
+
+    graph_id: str
+    target: str  # "./path/file.py:variable" or "package.module:variable"
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assistant:
+    """A graph with settings under an id of its own (contract/resources.md 3.1)."""
+
+    assistant_id: str
+    graph_id: str
+    name: str
+    description: str | None
+    config: Json
+    context: Json
+    metadata: Json
+    version: int
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The state of one conversation as its row shows it (contract/resources.md 4.1).
+
+    `values` is JSON as bytes, never decoded on its way through the server; None before the first run.
+    """
+
+    thread_id: str
+    created_at: str
+    updated_at: str
+    state_updated_at: str
+    metadata: Json
+    status: ThreadStatus
+    config: Json
+    values: bytes | None
+    error: Json | None
+    interrupts: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a graph on a thread: the job itself, not a message about one (contract/runs.md 3)."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph_id: str
+    status: RunStatus
+    metadata: Json
+    kwargs: Json
+    multitask_strategy: str
+    created_at: str
+    updated_at: str
+    due_at: str = ""
+    attempt: int = 0
+    error: Json | None = None
+    reason: str | None = None
+    extra: Json = field(default_factory=dict)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the run and its hidden thread vanish at its end (contract/runs.md 16)."""
+        return bool(self.kwargs.get("temporary"))

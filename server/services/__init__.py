@@ -1,0 +1,1 @@
+"""The rules: authorise, decide, one transaction, return a model."""

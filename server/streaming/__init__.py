@@ -1,0 +1,1 @@
+"""The log of what a run emits, and its readers."""
