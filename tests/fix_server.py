@@ -1,0 +1,166 @@
+"""The real server in a process of its own, on a free port and an empty data directory."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wire
+
+REPO = Path(__file__).parent.parent
+CONFIG = REPO / "tests" / "graphs" / "langgraph.json"
+START_SECONDS = 60.0
+RunningServer = Callable[..., "Server"]
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    process: subprocess.Popen[bytes]
+    log_path: Path
+    data_dir: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    # ---------------------------------------------------------------- requests
+    def request(self, method: str, path: str, body: Any = None, **kwargs: Any) -> wire.Response:
+        return wire.request(self.port, method, path, body, **kwargs)
+
+    def get(self, path: str) -> Any:
+        """What a GET answers, which must be a success."""
+        return self._success(self.request("GET", path))
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._success(self.request("POST", path, body))
+
+    def _success(self, response: wire.Response) -> Any:
+        body = response.body()
+        assert 200 <= response.status < 300, f"{response.status} {body[:500]!r}"
+        return wire.json.loads(body) if body else None
+
+    def new_thread(self) -> str:
+        return str(self.post("/threads", {})["thread_id"])
+
+    def stream(self, graph: str, graph_input: Any, thread: str | None = "new", **fields: Any) -> wire.Response:
+        """Start a run and stream it: on a new thread, on `thread`, or on none."""
+        thread = self.new_thread() if thread == "new" else thread
+        path = f"/threads/{thread}/runs/stream" if thread else "/runs/stream"
+        response = self.request("POST", path, {"assistant_id": graph, "input": graph_input, **fields})
+        assert response.status == 200, f"{response.status} {response.body()[:500]!r}"
+        return response
+
+    def wait(self, graph: str, graph_input: Any, thread: str | None = "new", **fields: Any) -> Any:
+        thread = self.new_thread() if thread == "new" else thread
+        path = f"/threads/{thread}/runs/wait" if thread else "/runs/wait"
+        return self.post(path, {"assistant_id": graph, "input": graph_input, **fields})
+
+    def join(self, location: str, last_event_id: str | None = None) -> wire.Response:
+        """Read a run's stream; after an event if its id is given."""
+        headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
+        return self.request("GET", location, headers=headers)
+
+
+def run_of(response: wire.Response) -> str:
+    """The path of the run that a stream or wait response belongs to."""
+    location = response.header("content-location")
+    assert location, "content-location is missing"
+    return location
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def start(folder: Path, config: Path = CONFIG, **env: str) -> Server:
+    """Start a server and wait until it answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, log_path, data_dir = _free_port(), folder / "server.log", folder / "data"
+    command = [sys.executable, "-m", "server", "serve", "--no-reload", "--config", str(config)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=REPO,
+            env=os.environ | {"GRAPHWIRE_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"} | env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(port, process, log_path, data_dir)
+    _until_ready(server)
+    return server
+
+
+def _until_ready(server: Server) -> None:
+    for _ in range(int(START_SECONDS / 0.02)):
+        try:
+            if server.request("GET", "/ok").status == 200:
+                return
+        except (ConnectionRefusedError, ConnectionResetError):
+            pass
+        try:
+            server.process.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    stop(server)
+    pytest.fail(f"the server did not start:\n{server.log[-6000:]}", pytrace=False)
+
+
+def stop(server: Server) -> None:
+    if server.alive():
+        server.process.send_signal(signal.SIGTERM)
+        try:
+            server.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with an environment or a configuration of its own."""
+    started: list[Server] = []
+
+    def start_one(config: Path = CONFIG, **env: str) -> Server:
+        started.append(start(tmp_path_factory.mktemp("server"), config, **env))
+        return started[-1]
+
+    yield start_one
+    for server in started:
+        stop(server)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: RunningServer, openai_environment: dict[str, str]) -> Server:
+    """The server that most tests share."""
+    return start_server(**openai_environment)
+
+
+def new_log(servers: dict[Path, int]) -> str:
+    """What servers wrote since their logs were measured."""
+    parts = []
+    for path, size in servers.items():
+        with path.open("rb") as log:
+            log.seek(size)
+            parts.append(log.read().decode(errors="replace")[-8000:])
+    return "\n".join(parts)
