@@ -1,0 +1,140 @@
+"""The listener: a socket of our own, uvicorn on it, and an orderly end when a signal comes."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Generator
+
+import uvicorn
+from sse_starlette.sse import AppStatus
+from starlette.types import ASGIApp
+
+from .errors import ConfigError
+
+BACKLOG = 2048
+# Longer than the 60 s for which proxies keep idle connections, so that none sends on one we are just closing.
+KEEP_ALIVE_SECONDS = 75
+# For answers that are no streams: those are cut at once.
+REQUEST_GRACE_SECONDS = 5
+# For exit hooks, such as those that send the last traces.
+EXIT_SECONDS_MAX = 3.0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else starts, so that a busy one is an error at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}: {error.strerror}; choose another with --host") from error
+    try:
+        # Without it the port stays taken for a minute after every stop.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(_refusal(host, port, error)) from error
+    return sock
+
+
+def _refusal(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; choose another with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"this machine has no address {host}; choose another with --host"
+    return f"cannot listen on port {port} of {host}: {error.strerror}; choose another with --port"
+
+
+def address_of(host: str, sock: socket.socket) -> str:
+    """The URL under which a client on this machine reaches the socket."""
+    port = sock.getsockname()[1]
+    if host in ("", "0.0.0.0", "::"):
+        return f"http://127.0.0.1:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists, else Python's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: they end the process by the signal, not with status 0."""
+
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",  # no route speaks WebSocket
+                lifespan="off",  # the wiring is entered and left around the server
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,
+            )
+        )
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def end_on_signals(server: Server, close_streams: Callable[[], None], parent: int | None = None) -> None:
+    """The first SIGTERM or SIGINT begins the orderly end, the second ends the process at once.
+
+    `parent` is the reading end of a pipe that a reloading parent holds open. Then the parent alone decides: a
+    Ctrl-C reaches both, so ours is left to it, and its death is our end.
+    """
+    # sse-starlette watches uvicorn for the same purpose, twice a second. One mechanism is enough, and theirs
+    # must not wake up when somebody gives uvicorn its handlers back.
+    AppStatus.enable_automatic_graceful_drain = False
+    loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        # Streams first: uvicorn waits for open connections, so an open stream would hold up all the rest.
+        close_streams()
+        server.should_exit = True
+
+    def on_signal(number: int) -> None:
+        if server.should_exit:
+            os._exit(128 + number)
+        begin()
+
+    def on_orphaned(pipe: int) -> None:
+        loop.remove_reader(pipe)
+        begin()
+
+    loop.add_signal_handler(signal.SIGTERM, on_signal, signal.SIGTERM)
+    if parent is None:
+        loop.add_signal_handler(signal.SIGINT, on_signal, signal.SIGINT)
+    else:
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_reader(parent, on_orphaned, parent)
+
+
+def exit_soon() -> None:
+    """Do not let a thread of a graph that never returns keep the process alive: Python would wait for it."""
+    sys.stdout.flush()
+    timer = threading.Timer(EXIT_SECONDS_MAX, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
