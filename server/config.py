@@ -248,8 +248,9 @@ class Settings(BaseSettings):
     isolation: Literal["graph", "shared", "run"] = "graph"
     """Which runs share an event loop: those of one graph, all, or none."""
 
-    mask_errors: bool = False
-    """Hide the text of a graph's exceptions from clients."""
+    error_text: Literal["known", "all", "none"] = "known"
+    """Which texts of a graph's exceptions clients see: those of ValueError, RuntimeError, KeyError, TypeError,
+    AttributeError and TimeoutError as on the reference, all of them, or none. The log has them all."""
 
     @field_validator("log_level", "sqlite_synchronous", mode="before")
     @classmethod

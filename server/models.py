@@ -71,7 +71,8 @@ class Assistant:
 class Thread:
     """The state of one conversation as its row shows it (contract/resources.md 4.1).
 
-    `values` is JSON as bytes, never decoded on its way through the server; None before the first run.
+    `values` and `interrupts` hold what users' graphs made: JSON as bytes, never decoded on its way through
+    the server. `values` is None before the first run.
     """
 
     thread_id: str
@@ -83,7 +84,7 @@ class Thread:
     config: Json
     values: bytes | None
     error: Json | None
-    interrupts: Json
+    interrupts: bytes = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,49 @@ class Run:
     due_at: str = ""
     attempt: int = 0
     error: Json | None = None
+    stop: str | None = None
     reason: str | None = None
-    extra: Json = field(default_factory=dict)
 
     @property
     def temporary(self) -> bool:
         """Whether the run and its hidden thread vanish at its end (contract/runs.md 16)."""
         return bool(self.kwargs.get("temporary"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a caller may say about a run, validated at the door (contract/runs.md 4)."""
+
+    assistant_id: str
+    input: Any = None
+    command: Json | None = None
+    checkpoint: Json | None = None
+    config: Json = field(default_factory=dict)
+    context: Json = field(default_factory=dict)
+    metadata: Json = field(default_factory=dict)
+    stream_mode: tuple[str, ...] = ("values",)
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    interrupt_before: str | list[str] | None = None
+    interrupt_after: str | list[str] | None = None
+    multitask_strategy: str = "enqueue"
+    if_not_exists: str = "reject"
+    on_disconnect: str = "continue"
+    on_completion: str = "delete"
+    after_seconds: float = 0
+    durability: str = "async"
+    feedback_keys: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended and what it left behind, all of it JSON in bytes where graphs made it."""
+
+    status: RunStatus
+    thread_status: ThreadStatus
+    values: bytes | None = None
+    interrupts: bytes = b"{}"
+    error: Json | None = None
+    reason: str | None = None
+    returned_interrupts: bytes | None = None  # what `wait` returns as __interrupt__
+    rollback: bool = False  # leave nothing of the run behind

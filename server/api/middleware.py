@@ -1,0 +1,57 @@
+"""What surrounds every request, as plain ASGI that never re-buffers: request id, access log, the cut."""
+
+import time
+import uuid
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..streaming.broker import Cut
+
+_log = structlog.get_logger("graphwire.access")
+
+
+class Surroundings:
+    """Gives each request an id (the client's if it sent a sane one) and logs it when it is over."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["request_id"] = _request_id(scope)
+        started, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Cut:
+            # Return without the last chunk: the server breaks the connection off, and clients resume.
+            pass
+        finally:
+            ms = round((time.perf_counter() - started) * 1000, 1)
+            _log.debug(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=ms,
+                request_id=request_id,
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 0 < len(value) <= 128 and value.isascii():
+            text: str = value.decode("ascii")
+            if text.isprintable():
+                return text
+    return str(uuid.uuid4())

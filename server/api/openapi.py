@@ -1,0 +1,99 @@
+"""The OpenAPI 3.1 document, generated from the routes and the schemas."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from .. import __version__
+from ..models import Json
+from .routes import OPERATIONS, Operation
+from .schemas.meta import Problem
+
+_REFERENCE = "#/components/schemas/{model}"
+_TAGS = {"threads": "Threads", "runs": "Runs"}
+
+
+def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS) -> Json:
+    """The whole document; `assistant_id` names the graphs of this server as examples."""
+    models = {
+        model
+        for operation in operations
+        for model in (operation.body, operation.answer)
+        if isinstance(model, type)
+    }
+    modes = [(model, "validation") for model in sorted({*models, Problem}, key=lambda model: model.__name__)]
+    _, definitions = models_json_schema(modes, ref_template=_REFERENCE)  # type: ignore[arg-type]
+    schemas = definitions.get("$defs", {})
+    schemas["RunCreate"]["properties"]["assistant_id"]["examples"] = list(graph_ids)
+    paths: Json = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Graphwire", "version": __version__},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _operation(operation: Operation) -> Json:
+    responses: Json = {str(operation.status): _answer(operation.answer)}
+    for status in operation.errors:
+        responses[str(status)] = _answer(Problem)
+    if operation.path.endswith("/cancel"):
+        responses["202"] = {"description": "Accepted"}
+    found: Json = {
+        "operationId": _name(operation),
+        "summary": (operation.handler.__doc__ or "").strip().splitlines()[0],
+        "tags": [_tag(operation.path)],
+        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
+        "responses": responses,
+    }
+    if operation.body is not None:
+        content = {"application/json": {"schema": _link(operation.body)}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def _answer(answer: Any) -> Json:
+    if answer is None:
+        return {"description": "Done"}
+    if isinstance(answer, str):
+        return {"description": "OK", "content": {answer: {"schema": {}}}}
+    return {
+        "description": (answer.__doc__ or "").strip().splitlines()[0],
+        "content": {"application/json": {"schema": _link(answer)}},
+    }
+
+
+def _link(model: Any) -> Json:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _path_parameters(path: str) -> list[Json]:
+    schema = {"type": "string", "format": "uuid"}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": schema}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _query_parameters(query: Json) -> list[Json]:
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in query.items()
+    ]
+
+
+def _name(operation: Operation) -> str:
+    words = re.sub(r"\W+", "_", operation.path).strip("_") or "root"
+    return f"{operation.method.lower()}_{words}"
+
+
+def _tag(path: str) -> str:
+    parts = path.strip("/").split("/")
+    if "runs" in parts:
+        return "Runs"
+    return _TAGS.get(parts[0], "System")

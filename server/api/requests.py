@@ -1,0 +1,116 @@
+"""Body, path and query -> validated values, with limits (contract/runs.md 18, reliability A7, A8)."""
+
+import re
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from ..errors import Invalid, TooLarge
+from ..streaming.encode import DEPTH_MAX, decode
+from .context import edge
+
+M = TypeVar("M", bound=BaseModel)
+
+ENCODER_DEPTH_MAX = 254  # orjson writes no deeper than this
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_TRUE = ("1", "true", "True")
+
+
+async def body(request: Request, model: type[M]) -> M:
+    """The request's JSON as a model. Raises TooLarge or Invalid, which names the field."""
+    return validate(model, parse(await _read(request, edge(request).body_bytes_max)))
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """At most `limit` bytes: a declared length is refused at once, an undeclared one while it comes."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > limit:
+        raise TooLarge(f"The request body is larger than {limit} bytes")
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"The request body is larger than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def parse(data: bytes) -> Any:
+    """JSON text -> value. Raises Invalid for what is not JSON, and for nesting beyond DEPTH_MAX."""
+    try:
+        value = decode(data)
+    except ValueError:
+        raise Invalid("Invalid JSON in request body") from None
+    if data.count(b"[") + data.count(b"{") > DEPTH_MAX and _is_deep(value):
+        raise Invalid(f"Invalid JSON in request body: nested deeper than {DEPTH_MAX} levels")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether `value` nests deeper than DEPTH_MAX: let orjson find out, in C, by bringing it near its own limit."""
+    for _ in range(ENCODER_DEPTH_MAX - DEPTH_MAX):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
+
+
+def validate(model: type[M], value: Any) -> M:
+    """The value as a model. Raises Invalid with one line a problem, each beginning with the field."""
+    if not isinstance(value, dict):
+        raise Invalid("The request body must be a JSON object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as failure:
+        raise Invalid("\n".join(_problem(error) for error in failure.errors()[:20])) from None
+
+
+def _problem(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "body"
+    if error["type"] == "missing":
+        return f"{where}: '{error['loc'][-1]}' is a required property"
+    return f"{where}: {error['msg']}"
+
+
+def path_id(request: Request, name: str) -> str:
+    """A UUID of the path, lower case. Raises Invalid (contract/runs.md 18: 422 everywhere)."""
+    text = str(request.path_params[name])
+    if not _UUID.fullmatch(text):
+        raise Invalid(f"Invalid {name.removesuffix('_id')} ID: must be a UUID")
+    return text.lower()
+
+
+def flag(request: Request, name: str) -> bool:
+    """A yes-or-no of the query; absent is no."""
+    return request.query_params.get(name) in _TRUE
+
+
+def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
+    """One of a few words of the query; absent is the first. Raises Invalid."""
+    found = request.query_params.get(name, allowed[0])
+    if found not in allowed:
+        raise Invalid(f"{name}: must be one of {', '.join(allowed)}")
+    return found
+
+
+def words(request: Request, name: str) -> frozenset[str]:
+    """A set of words of the query: repeated, comma-separated, or a JSON list (contract/runs.md 8)."""
+    found: set[str] = set()
+    for text in request.query_params.getlist(name):
+        found.update(_list(text))
+    return frozenset(word for word in found if word)
+
+
+def _list(text: str) -> list[str]:
+    if text.startswith("["):
+        try:
+            listed = decode(text)
+        except ValueError:
+            return []
+        return [word for word in listed if isinstance(word, str)]
+    return [word.strip() for word in text.split(",")]

@@ -1,0 +1,92 @@
+"""JSON out, streams out, and the one table from errors to statuses."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import structlog
+from sse_starlette.sse import EventSourceResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import (
+    Conflict,
+    Contradiction,
+    GraphwireError,
+    Invalid,
+    NotAGraph,
+    NotFound,
+    Overloaded,
+    RequestError,
+    Superseded,
+    TooLarge,
+)
+from ..streaming.encode import encode
+
+_log = structlog.get_logger(__name__)
+
+STATUS: dict[type[GraphwireError], int] = {
+    Invalid: 422,
+    Contradiction: 400,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    NotAGraph: 424,
+    Overloaded: 503,
+    Superseded: 409,
+    RequestError: 400,
+}
+
+
+def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A value as JSON; bytes are JSON already."""
+    data = value if isinstance(value, bytes) else encode(value)
+    return Response(data, status, headers, "application/json")
+
+
+def no_content(status: int = 204) -> Response:
+    return Response(status_code=status)
+
+
+class Live(EventSourceResponse):
+    """A response that comes in parts as they arise and notices when the client is gone.
+
+    sse-starlette brings that and the send timeout; its pings and its shutdown watcher stay off: the rhythm
+    comes from `streaming.sse`, the cut from the broker (design 5.2).
+    """
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], headers: Mapping[str, str], send_timeout: float, media_type: str
+    ) -> None:
+        super().__init__(parts, headers=headers, media_type=media_type, ping=0, send_timeout=send_timeout)
+
+
+def event_stream(parts: AsyncIterator[bytes], location: Mapping[str, str], send_timeout: float) -> Response:
+    """A stream of server-sent events. `no-transform`: a proxy that compresses would hold tokens back."""
+    headers = {**location, "cache-control": "no-store, no-transform"}
+    return Live(parts, headers, send_timeout, "text/event-stream")
+
+
+def live_json(parts: AsyncIterator[bytes], location: Mapping[str, str], send_timeout: float) -> Response:
+    """JSON whose value comes at the end, after blank lines that keep the connection alive."""
+    return Live(parts, location, send_timeout, "application/json")
+
+
+async def graphwire_error(request: Request, error: Exception) -> Response:
+    """A broken rule as `{"detail": ...}`."""
+    assert isinstance(error, GraphwireError)
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    headers = {"retry-after": "1"} if status == 503 else None
+    return json({"detail": error.message}, status, headers)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """No such route or method."""
+    assert isinstance(error, HTTPException)
+    return json({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def unexpected_error(request: Request, error: Exception) -> Response:
+    """A defect: the caller learns nothing of it, the log everything."""
+    _log.error("request failed", path=request.url.path, exc_info=error)
+    return json({"detail": "Internal Server Error"}, 500)

@@ -1,0 +1,92 @@
+"""The table of contents: every operation of the REST door, one line each."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from . import meta, runs, state, stateless, threads
+from .schemas.meta import Info, Ok
+from .schemas.runs import RunCreate, RunView
+from .schemas.threads import StateView, ThreadCreate, ThreadView
+
+Handler = Callable[[Request], Awaitable[Response]]
+STREAM = "text/event-stream"
+ANY = "application/json"
+HTML = "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation: how it is routed and what the OpenAPI document says of it."""
+
+    method: str
+    path: str
+    handler: Handler
+    answer: type[BaseModel] | str | None  # a schema, a media type, or nothing
+    body: type[BaseModel] | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    query: dict[str, Any] = field(default_factory=dict)
+
+
+_FLAG = {"type": "boolean"}
+_CANCEL = {"wait": _FLAG, "action": {"type": "string", "enum": ["interrupt", "rollback"]}}
+_JOIN = {"stream_mode": {"type": "array", "items": {"type": "string"}}, "cancel_on_disconnect": _FLAG}
+_STARTING = (400, 404, 409, 413, 422, 503)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/", meta.ok, Ok),
+    Operation("GET", "/ok", meta.ok, Ok),
+    Operation("GET", "/info", meta.info, Info),
+    Operation("GET", "/openapi.json", meta.openapi, ANY),
+    Operation("GET", "/docs", meta.docs, HTML),
+    Operation("POST", "/threads", threads.create, ThreadView, ThreadCreate, errors=(409, 413, 422)),
+    Operation("GET", "/threads/{thread_id}", threads.get, ThreadView, errors=(404, 422)),
+    Operation("DELETE", "/threads/{thread_id}", threads.delete, None, status=204, errors=(404, 422)),
+    Operation(
+        "GET",
+        "/threads/{thread_id}/state",
+        state.get,
+        StateView,
+        errors=(404, 422, 424),
+        query={"subgraphs": _FLAG},
+    ),
+    Operation("POST", "/threads/{thread_id}/runs/stream", runs.stream, STREAM, RunCreate, errors=_STARTING),
+    Operation("POST", "/threads/{thread_id}/runs/wait", runs.wait, ANY, RunCreate, errors=_STARTING),
+    Operation("GET", "/threads/{thread_id}/runs/{run_id}", runs.get, RunView, errors=(404, 422)),
+    Operation(
+        "GET", "/threads/{thread_id}/runs/{run_id}/stream", runs.join, STREAM, errors=(404, 422), query=_JOIN
+    ),
+    Operation(
+        "POST",
+        "/threads/{thread_id}/runs/{run_id}/cancel",
+        runs.cancel,
+        ANY,
+        errors=(404, 422),
+        query=_CANCEL,
+    ),
+    Operation("POST", "/runs/stream", stateless.stream, STREAM, RunCreate, errors=_STARTING),
+    Operation("POST", "/runs/wait", stateless.wait, ANY, RunCreate, errors=_STARTING),
+    Operation("GET", "/runs/{run_id}/stream", stateless.join, STREAM, errors=(404, 422), query=_JOIN),
+)
+
+
+def routes(operations: Sequence[Operation] = OPERATIONS) -> list[Route]:
+    """One route a path, so that a wrong method is answered with all the right ones."""
+    by_path: dict[str, dict[str, Handler]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation.handler
+    return [Route(path, _dispatch(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+
+
+def _dispatch(handlers: dict[str, Handler]) -> Handler:
+    async def handle(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await handlers[method](request)
+
+    return handle

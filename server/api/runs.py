@@ -1,0 +1,146 @@
+"""Runs of a thread: start and stream, start and wait, read, join, cancel (contract/runs.md 2)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..models import Run, RunRequest
+from ..streaming.broker import BEGINNING, Cursor, Cut
+from ..streaming.sse import frames, wants
+from . import requests
+from .context import caller, edge, services
+from .responses import event_stream, json, live_json, no_content
+from .schemas.runs import RunCreate, run_view
+
+_ENDING: set[asyncio.Task[bool]] = set()  # cancellations under way; the loop itself keeps tasks only weakly
+
+
+async def stream(request: Request) -> Response:
+    """Start a run on a thread and stream what it emits."""
+    thread_id = requests.path_id(request, "thread_id")
+    run, asked = await start(request, thread_id)
+    return follow(request, run.run_id, BEGINNING, locations(run, "stream"), vanish=vanishing(run, asked))
+
+
+async def wait(request: Request) -> Response:
+    """Start a run on a thread and answer with its final values."""
+    thread_id = requests.path_id(request, "thread_id")
+    run, asked = await start(request, thread_id)
+    return await_end(request, run, asked)
+
+
+async def get(request: Request) -> Response:
+    """One run."""
+    thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
+    return json(run_view(await services(request).runs.get(caller(request), thread_id, run_id)))
+
+
+async def join(request: Request) -> Response:
+    """The stream of a run that exists: from now, or after `Last-Event-ID` (contract/runs.md 8)."""
+    thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
+    return await join_stream(request, thread_id, run_id, f"/threads/{thread_id}/runs/{run_id}")
+
+
+async def cancel(request: Request) -> Response:
+    """Stop a run; with `wait` the answer comes when it has stopped."""
+    thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
+    action = requests.choice(request, "action", ("interrupt", "rollback"))
+    wait = requests.flag(request, "wait")
+    await services(request).runs.cancel(caller(request), thread_id, run_id, action, wait=wait)
+    if not wait:
+        return no_content(202)
+    path = f"/threads/{thread_id}/runs/{run_id}"
+    return json({}, headers={"location": f"{path}/join", "content-location": path})
+
+
+async def start(request: Request, thread_id: str | None) -> tuple[Run, RunRequest]:
+    """Read the body and admit the run."""
+    asked = (await requests.body(request, RunCreate)).to_request()
+    return await services(request).runs.create(caller(request), thread_id, asked), asked
+
+
+def locations(run: Run, end: str) -> dict[str, str]:
+    """Where the run is and where to go on after a cut. Clients take the run's id from the first."""
+    path = f"/threads/{run.thread_id}/runs/{run.run_id}"
+    return {"location": f"{path}/{end}", "content-location": path}
+
+
+async def join_stream(request: Request, thread_id: str | None, run_id: str, path: str) -> Response:
+    """Follow a run from where the client left off."""
+    last = request.headers.get("last-event-id")
+    cursor = await services(request).runs.watch(caller(request), thread_id, run_id, last)
+    location = {"location": f"{path}/stream", "content-location": path}
+    vanish = None
+    if thread_id is not None and requests.flag(request, "cancel_on_disconnect"):
+        vanish = Vanish(thread_id, run_id)
+    return follow(request, run_id, cursor, location, vanish=vanish)
+
+
+class Vanish:
+    """What to do when the client goes away before the run has ended: cancel the run (contract/runs.md 15)."""
+
+    REASON = "client disconnected from the run stream (on_disconnect=cancel)"
+
+    def __init__(self, thread_id: str, run_id: str) -> None:
+        self.thread_id = thread_id
+        self.run_id = run_id
+
+    def __call__(self, request: Request) -> None:
+        stop = services(request).runs.stop(self.thread_id, self.run_id, "interrupt", self.REASON)
+        task = asyncio.get_running_loop().create_task(stop)
+        _ENDING.add(task)
+        task.add_done_callback(_ENDING.discard)
+
+
+def vanishing(run: Run, asked: RunRequest) -> Vanish | None:
+    return Vanish(run.thread_id, run.run_id) if asked.on_disconnect == "cancel" else None
+
+
+def follow(
+    request: Request, run_id: str, cursor: Cursor | None, location: dict[str, str], vanish: Vanish | None
+) -> Response:
+    """The stream of a run's log after a cursor; None: nothing is to come, the stream ends at once."""
+    door = edge(request)
+    wanted = wants(requests.words(request, "stream_mode"))
+
+    async def parts() -> AsyncIterator[bytes]:
+        if cursor is None:
+            return
+        over = False
+        try:
+            async for part in frames(door.broker, run_id, cursor, door.rhythm, wanted):
+                yield part
+            over = True
+        except Cut:
+            over = True  # the server goes, not the client
+            raise
+        finally:
+            if not over and vanish is not None:
+                vanish(request)
+
+    return event_stream(parts(), location, door.send_timeout_seconds)
+
+
+def await_end(request: Request, run: Run, asked: RunRequest) -> Response:
+    """Blank lines on the heartbeat's grid, then the run's result (contract/runs.md 10)."""
+    door, vanish = edge(request), vanishing(run, asked)
+
+    async def parts() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        beat, over = loop.time() + door.rhythm.seconds, False
+        try:
+            while (end := await door.broker.ended(run.run_id, beat - loop.time())) is None:
+                yield b"\n"
+                beat += door.rhythm.seconds
+            over = True
+            yield end.data
+        except Cut:
+            over = True
+            raise
+        finally:
+            if not over and vanish is not None:
+                vanish(request)
+
+    return live_json(parts(), locations(run, "join"), door.send_timeout_seconds)

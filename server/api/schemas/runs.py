@@ -1,0 +1,183 @@
+"""Runs on the wire (contract/runs.md 3 and 4)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ...models import Run, RunRequest
+from .base import NAMES_MAX, Body, Metadata, UuidText
+
+StreamMode = Literal[
+    "values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints", "events"
+]
+MODES_MAX = 16
+AFTER_SECONDS_MAX = 30 * 86_400
+RECURSION_MAX = 10_000
+
+Names = Literal["*"] | Annotated[list[str], Field(max_length=NAMES_MAX)]
+
+
+class Send(Body):
+    """A node to run and its input."""
+
+    node: str
+    input: Any = None
+
+
+class Command(Body):
+    """What to tell the graph instead of new input: an answer, an update, where to go (contract/runs.md 11)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    nullable = frozenset({"resume"})
+
+    update: dict[str, Any] | list[Annotated[list[Any], Field(min_length=2, max_length=2)]] | None = None
+    resume: Any = None
+    goto: str | Send | list[str] | list[Send] | None = Field(default=None, union_mode="left_to_right")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _answer_is_not_null(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "resume" in value and value["resume"] is None:
+            said = {key for key, item in value.items() if item is not None}
+            if not said and set(value) == {"resume"}:
+                raise ValueError("resume must not be null: null is not an answer")
+            return {key: item for key, item in value.items() if key != "resume"}
+        return value
+
+
+class Config(Body):
+    """A RunnableConfig; keys beside these are kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    tags: list[str] | None = Field(default=None, max_length=NAMES_MAX)
+    recursion_limit: int | None = Field(default=None, ge=1, le=RECURSION_MAX)
+    configurable: dict[str, Any] | None = None
+    metadata: Metadata | None = None
+
+
+class Checkpoint(Body):
+    """Where to fork from. `thread_id` is ignored: the path's holds."""
+
+    checkpoint_id: UuidText | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: dict[str, Any] | None = None
+
+
+class RunCreate(Body):
+    """The body of every call that starts a run (contract/runs.md 4)."""
+
+    nullable = frozenset({"input"})
+
+    assistant_id: str = Field(min_length=1, description="An assistant's UUID or a graph's name")
+    input: Any = Field(default=None, description="The graph's input; null continues from the checkpoint")
+    command: Command | None = None
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: UuidText | None = None
+    config: Config = Config()
+    context: dict[str, Any] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
+    stream_mode: StreamMode | list[StreamMode] = "values"
+    stream_subgraphs: bool = False
+    stream_resumable: bool = Field(
+        default=False, description="Every stream is resumable; accepted for clients"
+    )
+    interrupt_before: Names | None = None
+    interrupt_after: Names | None = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
+    if_not_exists: Literal["create", "reject"] = "reject"
+    on_disconnect: Literal["cancel", "continue"] = "continue"
+    on_completion: Literal["delete", "keep"] = "delete"
+    after_seconds: float = Field(default=0, le=AFTER_SECONDS_MAX)
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = Field(default=None, deprecated=True)
+    feedback_keys: list[str] | None = Field(default=None, max_length=NAMES_MAX)
+    langsmith_tracer: dict[str, Any] | None = None
+    webhook: str | None = Field(default=None, min_length=1, max_length=65_536)
+
+    @field_validator("stream_mode")
+    @classmethod
+    def _few_modes(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, list) and len(value) > MODES_MAX:
+            raise ValueError(f"at most {MODES_MAX} stream modes")
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _no_webhooks_yet(cls, value: str | None) -> str | None:
+        if value is not None:
+            raise ValueError("webhooks are not supported by this version")
+        return value
+
+    def to_request(self) -> RunRequest:
+        """The request for the services."""
+        modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
+        return RunRequest(
+            assistant_id=self.assistant_id,
+            input=self.input,
+            command=None if self.command is None else self.command.model_dump(exclude_unset=True),
+            checkpoint=self._checkpoint(),
+            config=self.config.model_dump(exclude_unset=True),
+            context=self.context,
+            metadata=self.metadata,
+            stream_mode=tuple(dict.fromkeys(modes)) or ("values",),
+            stream_subgraphs=self.stream_subgraphs,
+            stream_resumable=self.stream_resumable,
+            interrupt_before=self.interrupt_before,
+            interrupt_after=self.interrupt_after,
+            multitask_strategy=self.multitask_strategy,
+            if_not_exists=self.if_not_exists,
+            on_disconnect=self.on_disconnect,
+            on_completion=self.on_completion,
+            after_seconds=self.after_seconds,
+            durability=self._durability(),
+            feedback_keys=self.feedback_keys,
+        )
+
+    def _durability(self) -> str:
+        if self.durability is not None:
+            return self.durability
+        return "exit" if self.checkpoint_during is False else "async"
+
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """`checkpoint` wins over `checkpoint_id`."""
+        if self.checkpoint is not None:
+            return self.checkpoint.model_dump(exclude_none=True)
+        return None if self.checkpoint_id is None else {"checkpoint_id": self.checkpoint_id}
+
+
+class RunView(BaseModel):
+    """A run as clients see it (contract/runs.md 3); `error` and `reason` say how it ended."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    metadata: dict[str, Any]
+    status: Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+    kwargs: dict[str, Any]
+    multitask_strategy: str
+    created_at: str
+    updated_at: str
+    langsmith_session_name: str | None = None
+    error: dict[str, Any] | None = None
+    reason: str | None = None
+    attempt: int = 0
+
+
+def run_view(run: Run) -> dict[str, Any]:
+    """The JSON of a run. A delayed run shows the time it is due as its creation, as the reference does."""
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "metadata": run.metadata,
+        "status": run.status,
+        "kwargs": run.kwargs,
+        "multitask_strategy": run.multitask_strategy,
+        "created_at": max(run.created_at, run.due_at),
+        "updated_at": run.updated_at,
+        "langsmith_session_name": None,
+        "error": run.error,
+        "reason": run.reason,
+        "attempt": run.attempt,
+    }

@@ -1,0 +1,216 @@
+"""One attempt of one run: drive the graph, append what it emits, commit how it ended, then say so.
+
+This is the first file of the hot path: executor -> stream_modes -> encode -> memory -> sse.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained
+from langgraph.pregel import Pregel
+
+from ..errors import Superseded
+from ..graph.catalog import Catalog
+from ..graph.snapshots import interrupts_by_task
+from ..models import Outcome, Run, RunStatus, ThreadStatus
+from ..services.runs import Runs
+from ..storage.checkpoints import EmbeddedSaver
+from ..streaming.broker import Broker, Entry
+from ..streaming.encode import encode
+from .failures import describe_failure
+from .run_config import graph_input, runnable_config
+from .stream_modes import Translator, announces_interrupt, graph_modes
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A claimed run on its way. `stop` says why it is being cancelled: (action, reason)."""
+
+    run: Run
+    stop: tuple[str, str] | None = None
+    handed_over: bool = False  # the server is going down: the next process goes on with the run
+    cancellable: bool = True  # not once the graph has ended: the outcome must be committed in peace
+    held: list[Entry] = field(default_factory=list)  # interrupts, not to be seen before the commit
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decided about runs."""
+
+    timeout_seconds: float
+    error_text: str  # which exception texts clients see: known, all, none
+    url: str
+
+
+class Executor:
+    """Executes attempts on the lane it is called on; many at a time."""
+
+    def __init__(
+        self, catalog: Catalog, saver: EmbeddedSaver, broker: Broker, runs: Runs, rules: Rules
+    ) -> None:
+        self._catalog = catalog
+        self._saver = saver
+        self._broker = broker
+        self._runs = runs
+        self._rules = rules
+
+    async def execute(self, attempt: Attempt) -> None:
+        """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
+        run = attempt.run
+        self._broker.open(run.run_id)
+        self._emit(run, Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt})))
+        try:
+            outcome = await self._outcome(attempt)
+        except BaseException as failure:  # the graph's factory or its reading of the state failed
+            outcome = self._failed(attempt, failure)
+        attempt.cancellable = False
+        if not attempt.handed_over:
+            await self.finish(attempt, outcome)
+
+    async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Commit the outcome, then let readers see the end."""
+        last = list(attempt.held)
+        if outcome.status is RunStatus.error and outcome.error:
+            last.append(Entry("error", encode(outcome.error)))
+        await self._runs.finish(attempt.run, outcome, last)
+
+    async def abandoned(self, attempt: Attempt) -> None:
+        """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
+        try:
+            async with self._open(attempt.run, "threads.read") as graph:
+                outcome = await self._settle(graph, attempt, asyncio.CancelledError())
+        except BaseException as failure:
+            outcome = self._failed(attempt, failure)
+        await self.finish(attempt, outcome)
+
+    def _open(self, run: Run, access: str = "threads.create_run") -> Any:
+        saver = self._saver.fenced(run.run_id, run.attempt)
+        config = runnable_config(run, self._rules.url)
+        context = run.kwargs.get("context")
+        return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, context=context)
+
+    async def _outcome(self, attempt: Attempt) -> Outcome:
+        async with self._open(attempt.run) as graph:
+            failure = await self._drive(graph, attempt)
+            attempt.cancellable = False
+            return await self._settle(graph, attempt, failure)
+
+    async def _drive(self, graph: "Pregel[Any]", attempt: Attempt) -> BaseException | None:
+        """Let the graph run and append what it emits; returns what ended it early."""
+        run = attempt.run
+        translator = Translator.of(run.kwargs["stream_mode"])
+        try:
+            async with asyncio.timeout(self._rules.timeout_seconds):
+                async for namespace, mode, chunk in self._chunks(graph, run):
+                    entries = translator.entries(namespace, mode, chunk)
+                    if announces_interrupt(mode, chunk):
+                        attempt.held += entries
+                        continue
+                    for entry in entries:
+                        self._emit(run, entry)
+        except BaseException as failure:  # the run boundary: SystemExit and all
+            return failure
+        return None
+
+    async def _chunks(
+        self, graph: "Pregel[Any]", run: Run
+    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+        """(namespace, mode, chunk) of everything the graph streams, in its order."""
+        asked = run.kwargs["stream_mode"]
+        arguments = await self._arguments(run)
+        subgraphs = run.kwargs["subgraphs"]
+        modes = graph_modes(asked)
+        if "events" in asked:
+            async for found in self._events(
+                graph, run, {**arguments, "stream_mode": modes or ["values"]}, modes
+            ):
+                yield found
+            return
+        async for part in graph.astream(stream_mode=modes, **arguments):
+            yield part if subgraphs else ((), *part)
+
+    async def _events(
+        self, graph: "Pregel[Any]", run: Run, arguments: dict[str, Any], modes: list[str]
+    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+        """Mode `events`: what the root streams carries the other modes and is not an event of its own."""
+        async for item in graph.astream_events(version="v2", **arguments):
+            if item["event"] != "on_chain_stream" or item["parent_ids"]:
+                yield (), "events", item
+            elif modes:
+                part = item["data"]["chunk"]
+                yield part if run.kwargs["subgraphs"] else ((), *part)
+
+    async def _arguments(self, run: Run) -> dict[str, Any]:
+        config = runnable_config(run, self._rules.url)
+        arguments: dict[str, Any] = {
+            "input": graph_input(run),
+            "config": config,
+            "context": run.kwargs.get("context"),
+            "durability": run.kwargs["durability"],
+            "subgraphs": run.kwargs["subgraphs"],
+            "interrupt_before": run.kwargs.get("interrupt_before"),
+            "interrupt_after": run.kwargs.get("interrupt_after"),
+        }
+        if run.attempt > 1 and await self._began(run):
+            arguments["input"] = None  # an earlier attempt saved its progress: go on from there
+            config["configurable"].pop("checkpoint_id", None)
+        return arguments
+
+    async def _began(self, run: Run) -> bool:
+        found = await self._saver.aget_tuple(
+            {"configurable": {"thread_id": run.thread_id, "checkpoint_ns": ""}}
+        )
+        return found is not None and found.metadata.get("run_id") == run.run_id
+
+    async def _settle(self, graph: "Pregel[Any]", attempt: Attempt, failure: BaseException | None) -> Outcome:
+        """The outcome, with the state that the run left."""
+        config: RunnableConfig = {"configurable": {"thread_id": attempt.run.thread_id}}
+        snapshot = await graph.aget_state(config)
+        values = encode(snapshot.values) if snapshot.created_at else None
+        pending = encode(interrupts_by_task(snapshot))
+        waiting = ThreadStatus.interrupted if snapshot.next else ThreadStatus.idle
+        if failure is None:
+            interrupts = encode(list(snapshot.interrupts)) if snapshot.interrupts else None
+            return Outcome(RunStatus.success, waiting, values, pending, returned_interrupts=interrupts)
+        ended = self._failed(attempt, failure)
+        status = waiting if ended.status is RunStatus.interrupted else ended.thread_status
+        return Outcome(
+            ended.status, status, values, pending, ended.error, ended.reason, rollback=ended.rollback
+        )
+
+    def _failed(self, attempt: Attempt, failure: BaseException) -> Outcome:
+        """The outcome of a run that did not come to its end."""
+        run = attempt.run
+        if attempt.stop and isinstance(failure, asyncio.CancelledError | Superseded):
+            action, reason = attempt.stop
+            kind = "UserRollback" if action == "rollback" else "UserInterrupt"
+            error = {"error": kind, "message": reason}
+            return Outcome(
+                RunStatus.interrupted,
+                ThreadStatus.idle,
+                error=error,
+                reason=reason,
+                rollback=action == "rollback",
+            )
+        if isinstance(failure, TimeoutError) and _is_limit(failure):
+            text = f"the run took longer than {self._rules.timeout_seconds:g} seconds"
+            error = {"error": "TimeoutError", "message": text}
+            return Outcome(RunStatus.timeout, ThreadStatus.error, error=error, reason=text)
+        if not isinstance(failure, GraphDrained):
+            _log.error("run failed", run_id=run.run_id, graph=run.graph_id, exc_info=failure)
+        error = describe_failure(failure, self._rules.error_text)
+        return Outcome(RunStatus.error, ThreadStatus.error, error=error)
+
+    def _emit(self, run: Run, entry: Entry) -> None:
+        self._broker.append(run.run_id, entry)
+
+
+def _is_limit(failure: TimeoutError) -> bool:
+    """Whether asyncio.timeout raised it: it does so from the cancellation it caused, with no text."""
+    return not failure.args and isinstance(failure.__cause__, asyncio.CancelledError)

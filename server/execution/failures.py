@@ -1,0 +1,23 @@
+"""Exceptions as clients see them: `{error, message}` (contract/runs.md 12)."""
+
+from ..models import Json
+
+MASKED = "An internal error occurred"
+# The classes whose text the reference lets through; it is what clients know, and most texts written for
+# people are in them. The setting GRAPHWIRE_ERROR_TEXT widens or closes this (docs/configuration.md).
+KNOWN = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, TimeoutError)
+
+
+def describe_failure(failure: BaseException, error_text: str) -> Json:
+    """The class name always; the text by the rule `known`, `all` or `none`. A group speaks by its first member."""
+    while isinstance(failure, BaseExceptionGroup) and failure.exceptions:
+        failure = failure.exceptions[0]
+    shown = error_text == "all" or (error_text == "known" and isinstance(failure, KNOWN))
+    return {"error": type(failure).__name__, "message": _text(failure) if shown else MASKED}
+
+
+def _text(failure: BaseException) -> str:
+    try:
+        return str(failure)
+    except Exception:  # __str__ is user code
+        return MASKED

@@ -1,0 +1,170 @@
+"""Where graphs run: event loops on threads of their own, off the loop that serves HTTP.
+
+A lane is one thread with one event loop. The runs of one graph share a lane, because the clients and pools
+that a graph's module made at import belong to one loop; two graphs never share one, so code that blocks its
+loop delays nobody else (docs/decisions/0003). While a lane is blocked, new runs of its graph get a spare.
+Synchronous nodes run on one large pool of threads.
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+BLOCKED_SECONDS = 0.1  # a loop that does not answer for so long is blocked
+LOOK_SECONDS = 0.05
+IDLE_SPARES_MAX = 8
+
+
+class Job(Generic[T]):
+    """A coroutine on its way on a lane. `done` resolves when it has really ended, also after `cancel`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        self.done: Future[T] = Future()
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+        loop.call_soon_threadsafe(self._start, work)
+
+    def cancel(self, allowed: Callable[[], bool] = lambda: True) -> None:
+        """Cancel the coroutine if `allowed`, asked on its own thread, still says so; any thread."""
+        self._loop.call_soon_threadsafe(self._cancel, allowed)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._finish)
+
+    def _cancel(self, allowed: Callable[[], bool]) -> None:
+        if self._task is not None and allowed():
+            self._task.cancel()
+
+    def _finish(self, task: "asyncio.Task[T]") -> None:
+        if task.cancelled():
+            self.done.cancel()
+        elif (failure := task.exception()) is not None:
+            self.done.set_exception(failure)
+        else:
+            self.done.set_result(task.result())
+
+
+class Lane:
+    """A thread with an event loop that nothing but the end of the process stops."""
+
+    def __init__(self, name: str, pool: ThreadPoolExecutor) -> None:
+        self.name = name
+        self.active = 0
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(pool)
+        self._asked: float | None = None
+        self._thread = threading.Thread(target=self._run, name=f"lane {name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Job[T]:
+        """Run a coroutine here."""
+        self.active += 1
+        job = Job(self._loop, work)
+        job.done.add_done_callback(self._done)
+        return job
+
+    def _done(self, _: "Future[Any]") -> None:
+        self.active -= 1
+
+    @property
+    def blocked_seconds(self) -> float:
+        """For how long a question to the loop has gone unanswered."""
+        asked = self._asked
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    def ask(self) -> None:
+        """Have the loop show that it turns."""
+        if self._asked is None:
+            self._asked = time.monotonic()
+            self._loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._asked = None
+
+    def frame(self) -> FrameType | None:
+        """What the thread is doing now."""
+        return sys._current_frames().get(self._thread.ident or 0)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        while True:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # asyncio lets these two through a task into the loop. The task has ended with them and its
+                # run will say so; a graph must not be able to stop the server (contract/runs.md 12).
+                continue
+
+
+class Lanes:
+    """Finds a lane for a graph. Used from the loop that serves HTTP only."""
+
+    def __init__(self, isolation: str, threads_max: int) -> None:
+        self._isolation = isolation
+        self._pool = ThreadPoolExecutor(threads_max, thread_name_prefix="node")
+        self._lanes: dict[str, list[Lane]] = {}
+        self._named: set[tuple[str, str]] = set()
+
+    def submit(self, graph_id: str, work: Coroutine[Any, Any, T]) -> Job[T]:
+        """Run a coroutine of a graph on one of its lanes."""
+        return self._lane(graph_id).submit(work)
+
+    def submit_reading(self, work: Coroutine[Any, Any, T]) -> Job[T]:
+        """Run something that asks a graph without running it (its state): must work while it is blocked."""
+        return self._first_free(" reading").submit(work)
+
+    def _lane(self, graph_id: str) -> Lane:
+        if self._isolation == "shared":
+            return self._first_free(" shared")
+        if self._isolation == "run":
+            return next((lane for lane in self._of(graph_id) if not lane.active), None) or self._open(
+                graph_id
+            )
+        return self._first_free(graph_id)
+
+    def _of(self, name: str) -> list[Lane]:
+        return self._lanes.setdefault(name, [])
+
+    def _first_free(self, name: str) -> Lane:
+        free = (lane for lane in self._of(name) if lane.blocked_seconds < BLOCKED_SECONDS)
+        return next(free, None) or self._open(name)
+
+    def _open(self, name: str) -> Lane:
+        lane = Lane(name, self._pool)
+        self._of(name).append(lane)
+        return lane
+
+    async def watch(self, describe: Callable[[FrameType], dict[str, Any] | None]) -> None:
+        """Look after the lanes for ever: ask each busy one, and name what blocks it, once a place."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for lane in [lane for lanes in self._lanes.values() for lane in lanes]:
+                if lane.blocked_seconds >= BLOCKED_SECONDS:
+                    self._name(lane, describe)
+                elif lane.active:
+                    lane.ask()
+
+    def _name(self, lane: Lane, describe: Callable[[FrameType], dict[str, Any] | None]) -> None:
+        frame = lane.frame()
+        found = describe(frame) if frame else None
+        if found and (key := (lane.name, str(found["line"]))) not in self._named:
+            self._named.add(key)
+            _log.warning(
+                "a graph blocks its event loop: use await, or a synchronous node",
+                **{"graph": lane.name, **found},
+            )
+
+    def close(self) -> None:
+        """Take no more synchronous work. Threads are daemons: what hangs in them ends with the process."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,67 @@
+"""From a run's row to the arguments of its graph: input or command, config, context."""
+
+import importlib.metadata
+from typing import Any
+
+from langgraph.types import Command, Send
+
+from .. import __version__
+from ..models import Json, Run
+
+LANGGRAPH_VERSION = importlib.metadata.version("langgraph")
+
+
+def graph_input(run: Run) -> Any:
+    """What the graph is started with: a Command when one was sent, else the input (contract/runs.md 4, 11)."""
+    command = run.kwargs.get("command")
+    return _command(command) if command else run.kwargs.get("input")
+
+
+def _command(fields: Json) -> Command[Any]:
+    arguments: dict[str, Any] = {}
+    if fields.get("goto"):
+        arguments["goto"] = _goto(fields["goto"])
+    if fields.get("update") is not None:
+        arguments["update"] = _update(fields["update"])
+    if "resume" in fields:
+        arguments["resume"] = fields["resume"]
+    return Command(**arguments)
+
+
+def _goto(goto: Any) -> Any:
+    targets = goto if isinstance(goto, list) else [goto]
+    return [
+        Send(target["node"], target.get("input")) if isinstance(target, dict) else target
+        for target in targets
+    ]
+
+
+def _update(update: Any) -> Any:
+    """A dict, or a list of [key, value] pairs, which langgraph wants as tuples."""
+    return [(key, value) for key, value in update] if isinstance(update, list) else update
+
+
+def runnable_config(run: Run, url: str) -> Json:
+    """The config the graph runs with (contract/runs.md 3, 4, 6.1: the metadata keys come in this order)."""
+    config: Json = dict(run.kwargs["config"])
+    config["configurable"] = {**config.get("configurable", {}), **_checkpoint(run)}
+    config["metadata"] = {
+        **config.get("metadata", {}),
+        "run_attempt": run.attempt,
+        "langgraph_version": LANGGRAPH_VERSION,
+        "langgraph_api_version": __version__,
+        "langgraph_plan": "open-source",
+        "langgraph_host": "self-hosted",
+        "langgraph_api_url": url,
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+    }
+    config["run_id"] = run.run_id
+    return config
+
+
+def _checkpoint(run: Run) -> Json:
+    """The checkpoint to fork from. On a later attempt there is one of the run's own: it goes on from there."""
+    checkpoint = run.kwargs.get("checkpoint") or {}
+    allowed = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+    return {key: checkpoint[key] for key in allowed if checkpoint.get(key) is not None}

@@ -1,0 +1,132 @@
+"""From what a graph streams to what the wire shows: one row a mode (contract/runs.md 6 and 7)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from ..streaming.broker import Entry
+from ..streaming.encode import encode
+from .messages import MessageAssembler
+
+# Modes of the wire -> modes of `graph.astream`. "events" is not one of the graph's: see executor.
+GRAPH_MODES = {
+    "values": "values",
+    "updates": "updates",
+    "messages": "messages",
+    "messages-tuple": "messages",
+    "custom": "custom",
+    "tasks": "tasks",
+    "checkpoints": "checkpoints",
+    "debug": "debug",
+}
+WIRE_MODES = (*GRAPH_MODES, "events")
+INTERRUPT = "__interrupt__"
+
+
+def graph_modes(asked: Iterable[str]) -> list[str]:
+    """The graph modes that serve the modes asked for, each once."""
+    return list(dict.fromkeys(GRAPH_MODES[mode] for mode in asked if mode in GRAPH_MODES))
+
+
+@dataclass(slots=True)
+class Translator:
+    """Turns the chunks of one run into log entries. It keeps what the stateful `messages` mode needs."""
+
+    modes: frozenset[str]
+    _assembler: MessageAssembler
+    _metadata: Any = None
+    _metadata_json: bytes = b""
+
+    @classmethod
+    def of(cls, asked: Iterable[str]) -> "Translator":
+        return cls(frozenset(asked), MessageAssembler())
+
+    def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
+        """The events of one chunk; subgraph events carry their namespace in the name."""
+        if mode == "messages":
+            return self._messages(namespace, *chunk)
+        shape = _SHAPES.get(mode)
+        return [Entry(_name(mode, namespace), encode(shape(chunk) if shape else chunk))]
+
+    def _messages(self, namespace: tuple[str, ...], message: BaseMessage, metadata: Any) -> list[Entry]:
+        # Asked for both forms, the tuple form wins (contract/runs.md 6).
+        if "messages-tuple" in self.modes:
+            entry = Entry(_name("messages", namespace), b"[" + encode(message), self._shared(metadata))
+            return [entry]
+        return [Entry(name, encode(data)) for name, data in self._assembler.add(message, metadata)]
+
+    def _shared(self, metadata: Any) -> bytes:
+        """The second half of `[message, metadata]`, made once for all tokens of a model call."""
+        if metadata is not self._metadata:
+            self._metadata = metadata
+            self._metadata_json = b"," + encode(metadata) + b"]"
+        return self._metadata_json
+
+
+def _name(mode: str, namespace: tuple[str, ...]) -> str:
+    return "|".join((mode, *namespace)) if namespace else mode
+
+
+def announces_interrupt(mode: str, chunk: Any) -> bool:
+    """Whether the chunk tells of an interrupt: it must not be seen before the status is committed."""
+    if not isinstance(chunk, dict):
+        return False
+    if mode in ("updates", "values"):
+        return INTERRUPT in chunk
+    if mode == "tasks":
+        return bool(chunk.get("interrupts"))
+    if mode == "debug":
+        payload = chunk.get("payload")
+        return chunk.get("type") == "task_result" and bool(payload and payload.get("interrupts"))
+    return False
+
+
+def _checkpoint(chunk: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **chunk,
+        "config": _public(chunk.get("config")),
+        "parent_config": _public(chunk.get("parent_config")),
+    }
+
+
+def _debug(chunk: dict[str, Any]) -> dict[str, Any]:
+    payload = chunk.get("payload")
+    if chunk.get("type") != "checkpoint" or not isinstance(payload, dict):
+        return chunk
+    payload = _checkpoint(payload)
+    payload["checkpoint"] = _address(payload["config"])
+    payload["parent_checkpoint"] = _address(payload["parent_config"])
+    payload["tasks"] = [_debug_task(task) for task in payload.get("tasks", ())]
+    return {**chunk, "payload": payload}
+
+
+def _debug_task(task: dict[str, Any]) -> dict[str, Any]:
+    state = task.get("state")
+    if not isinstance(state, dict) or "configurable" not in state:
+        return task
+    rest = {key: value for key, value in task.items() if key != "state"}
+    return {**rest, "checkpoint": _public(state)["configurable"]}
+
+
+def _public(config: Any) -> Any:
+    """A config without the keys that langgraph and the server keep there for themselves."""
+    if not isinstance(config, dict):
+        return config
+    inner = config.get("configurable", {})
+    return {
+        **config,
+        "configurable": {key: value for key, value in inner.items() if not key.startswith("__")},
+    }
+
+
+def _address(config: Any) -> dict[str, Any] | None:
+    if not isinstance(config, dict):
+        return None
+    inner = config.get("configurable", {})
+    keys = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+    return {key: inner[key] for key in keys if key in inner}
+
+
+_SHAPES: dict[str, Callable[[Any], Any]] = {"checkpoints": _checkpoint, "debug": _debug}

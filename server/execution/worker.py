@@ -1,0 +1,108 @@
+"""Claims runs and sees them through: slots, stopping, draining. It knows runs, not graphs."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+
+from ..models import Run
+from ..services.runs import STOP_SECONDS, Runs
+from ..streaming.signals import Signals
+from .executor import Attempt, Executor
+from .lanes import Job, Lanes
+
+_log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 5.0  # the safety net; what starts a run in time is the signal
+
+
+class Worker:
+    """Runs on the loop of the process; the graphs run on lanes."""
+
+    def __init__(self, runs: Runs, executor: Executor, lanes: Lanes, signals: Signals, slots: int) -> None:
+        self._runs = runs
+        self._executor = executor
+        self._lanes = lanes
+        self._signals = signals
+        self._slots = slots
+        self._active: dict[str, tuple[Attempt, Job[None]]] = {}
+        self._draining = False
+
+    async def work(self) -> None:
+        """Claim runs for ever: whenever a signal says so, when a delayed run is due, and now and then."""
+        while not self._draining:
+            free = self._slots - len(self._active)
+            claimed = await self._claim(free) if free > 0 else []
+            for run in claimed:
+                self._start(run)
+            if not claimed or len(claimed) < free:
+                await self._signals.wait("runs", await self._pause())
+
+    async def _claim(self, free: int) -> list[Run]:
+        try:
+            return await self._runs.claim(min(free, 32))
+        except Exception:  # the task supervisor: a full disk must not end the worker
+            _log.exception("could not claim runs")
+            return []
+
+    async def _pause(self) -> float:
+        """Seconds to the next delayed run, at most the poll."""
+        try:
+            due = await self._runs.next_due()
+        except Exception:  # as above
+            return POLL_SECONDS
+        if due is None:
+            return POLL_SECONDS
+        left = (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds()
+        # A run that is due and was not claimed waits for its thread: the end of the other run will ring.
+        return min(left, POLL_SECONDS) if left > 0 else POLL_SECONDS
+
+    def _start(self, run: Run) -> None:
+        attempt = Attempt(run)
+        job = self._lanes.submit(run.graph_id, self._executor.execute(attempt))
+        self._active[run.run_id] = (attempt, job)
+        loop = asyncio.get_running_loop()
+        job.done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._ended, attempt, job))
+
+    def _ended(self, attempt: Attempt, job: Job[None]) -> None:
+        current = self._active.get(attempt.run.run_id)
+        if current is not None and current[0] is attempt:
+            del self._active[attempt.run.run_id]
+            self._signals.notify("runs")
+        if not job.done.cancelled() and (failure := job.done.exception()) is not None:
+            _log.error("an attempt ended without an outcome", run_id=attempt.run.run_id, exc_info=failure)
+
+    async def obey(self) -> None:
+        """Stop runs for ever, as callers ask."""
+        stopping: set[asyncio.Task[None]] = set()
+        while True:
+            await self._signals.wait("stop", POLL_SECONDS)
+            candidates = [run_id for run_id, (attempt, _) in self._active.items() if attempt.stop is None]
+            if not candidates:
+                continue
+            for run_id, stop in (await self._runs.to_stop(candidates)).items():
+                task = asyncio.create_task(self._stop(run_id, stop))
+                stopping.add(task)
+                task.add_done_callback(stopping.discard)
+
+    async def _stop(self, run_id: str, stop: tuple[str, str]) -> None:
+        """Cancel; if the code does not let itself be cancelled in time, end the run without it."""
+        attempt, job = self._active.get(run_id, (None, None))
+        if attempt is None or job is None or attempt.stop is not None:
+            return
+        attempt.stop = stop
+        job.cancel(lambda: attempt.cancellable)
+        done, _ = await asyncio.wait([asyncio.wrap_future(job.done)], timeout=STOP_SECONDS / 2)
+        if not done:
+            await asyncio.wrap_future(self._lanes.submit_reading(self._executor.abandoned(attempt)).done)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Claim no more, let runs end within the grace, leave the rest for the next process to resume."""
+        self._draining = True
+        self._signals.notify("runs")
+        rest = [job.done for _, job in self._active.values()]
+        if rest and grace_seconds > 0:
+            await asyncio.wait([asyncio.wrap_future(done) for done in rest], timeout=grace_seconds)
+        for attempt, job in list(self._active.values()):
+            attempt.handed_over = True
+            job.cancel()

@@ -1,0 +1,110 @@
+"""What a new run will execute with: assistant, thread and request merged (contract/runs.md 3 and 4)."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ..clock import after, now
+from ..errors import Contradiction
+from ..models import Assistant, Caller, Json, Run, RunRequest, RunStatus
+
+BOTH = (
+    "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
+    "LangGraph 0.6.0 and is the long term planned replacement for configurable."
+)
+# Set by the server alone. A thread id smuggled in here was a hole elsewhere (reliability S2).
+_OWN = frozenset(
+    {
+        "thread_id",
+        "run_id",
+        "assistant_id",
+        "graph_id",
+        "user_id",
+        "checkpoint_ns",
+        "checkpoint_map",
+        "langgraph_auth_user",
+        "langgraph_auth_user_id",
+        "langgraph_auth_permissions",
+        "langgraph_request_id",
+    }
+)
+
+
+def check(request: RunRequest) -> None:
+    """Raises Contradiction when both `context` and `config.configurable` say something."""
+    if request.context and request.config.get("configurable"):
+        raise Contradiction(BOTH)
+
+
+def plan(
+    request: RunRequest,
+    run_id: str,
+    thread_id: str,
+    assistant: Assistant,
+    thread_metadata: Json,
+    caller: Caller,
+    temporary: bool,
+) -> Run:
+    """The row of the new run. Later wins: assistant, thread, server, the caller's config, the caller."""
+    at = now()
+    told = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    asked = {**request.config.get("metadata", {}), **request.metadata}
+    metadata = {**assistant.metadata, **thread_metadata, **told, **asked}
+    own = {"run_id": run_id, "thread_id": thread_id, **told, **_caller_keys(caller)}
+    config, context = _settings(request, assistant, own)
+    return Run(
+        run_id=run_id,
+        thread_id=thread_id,
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        status=RunStatus.pending,
+        metadata=metadata,
+        kwargs=_kwargs(request, {**config, "metadata": metadata}, context, temporary),
+        multitask_strategy=request.multitask_strategy,
+        created_at=at,
+        updated_at=at,
+        due_at=after(request.after_seconds) if request.after_seconds > 0 else at,
+    )
+
+
+def _settings(request: RunRequest, assistant: Assistant, own: Json) -> tuple[Json, Json]:
+    """(config, context): context and configurable mirror each other, whichever was given."""
+    said = _user_keys(request.config.get("configurable", {}))
+    configurable = {**_user_keys(assistant.config.get("configurable", {})), **(said or request.context)}
+    context = {**assistant.context, **(request.context or said)}
+    config = {**assistant.config, **request.config, "configurable": {**configurable, **own}}
+    return config, context
+
+
+def _user_keys(configurable: Json) -> Json:
+    return {key: value for key, value in configurable.items() if key not in _OWN and not key.startswith("__")}
+
+
+def _caller_keys(caller: Caller) -> Json:
+    return {
+        "user_id": caller.identity,
+        "langgraph_auth_user": dict(caller.user) if caller.user is not None else None,
+        "langgraph_auth_user_id": caller.identity,
+        "langgraph_auth_permissions": list(caller.permissions),
+        "langgraph_request_id": caller.request_id,
+    }
+
+
+def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -> Json:
+    fields: dict[str, Any] = asdict(request)
+    return {
+        "input": fields["input"],
+        "command": fields["command"],
+        "checkpoint": fields["checkpoint"],
+        "config": config,
+        "context": context,
+        "stream_mode": list(request.stream_mode),
+        "interrupt_before": fields["interrupt_before"],
+        "interrupt_after": fields["interrupt_after"],
+        "webhook": None,
+        "feedback_keys": fields["feedback_keys"],
+        "temporary": temporary,
+        "subgraphs": request.stream_subgraphs,
+        "resumable": request.stream_resumable,
+        "checkpoint_during": request.durability != "exit",
+        "durability": request.durability,
+    }

@@ -1,0 +1,73 @@
+"""Rules of threads: create, read, delete."""
+
+from ..clock import new_id, now
+from ..errors import Conflict, NotFound
+from ..models import Caller, Json, Thread, ThreadStatus
+from ..storage import checkpoints, runs
+from ..storage import threads as statements
+from ..storage.database import Database, Tx
+from ..streaming.broker import Broker
+from ..streaming.signals import Signals
+
+# The server writes these three itself; what a client says of them is dropped (contract/resources.md 4.1).
+_OWN = ("thread_id", "run_id", "assistant_id")
+
+
+def new_thread(thread_id: str, metadata: Json) -> Thread:
+    """A thread that has not run."""
+    at = now()
+    kept = {key: value for key, value in metadata.items() if key not in _OWN}
+    return Thread(thread_id, at, at, at, kept, ThreadStatus.idle, {}, None, None)
+
+
+def missing(thread_id: str) -> NotFound:
+    """The error for a thread that is not there."""
+    return NotFound(f"Thread with ID {thread_id} not found")
+
+
+class Threads:
+    """The threads of this server."""
+
+    def __init__(self, database: Database, broker: Broker, signals: Signals) -> None:
+        self._database = database
+        self._broker = broker
+        self._signals = signals
+
+    async def create(self, caller: Caller, thread_id: str | None, metadata: Json, if_exists: str) -> Thread:
+        """Make a thread. An id that exists: Conflict, or with `do_nothing` the thread as it is."""
+        thread = new_thread(thread_id or new_id(), metadata)
+
+        def work(tx: Tx) -> Thread:
+            if thread_id is not None and (found := statements.get(tx, thread_id)):
+                if if_exists == "do_nothing":
+                    return found
+                raise Conflict(f"Thread with ID {thread_id} already exists")
+            statements.add(tx, thread)
+            return thread
+
+        return await self._database.write(work)
+
+    async def get(self, caller: Caller, thread_id: str) -> Thread:
+        """One thread. Raises NotFound."""
+        found = await self._database.read(lambda tx: statements.get(tx, thread_id))
+        if found is None:
+            raise missing(thread_id)
+        return found
+
+    async def delete(self, caller: Caller, thread_id: str) -> None:
+        """Delete a thread with its runs and checkpoints. Raises NotFound.
+
+        Whatever still executes for it is stopped and finds its run gone: the fence refuses its writes.
+        """
+
+        def work(tx: Tx) -> list[str]:
+            if not statements.exists(tx, thread_id):
+                raise missing(thread_id)
+            stopped = [run.run_id for run in runs.active(tx, thread_id)]
+            checkpoints.delete_thread(tx, thread_id)
+            statements.remove(tx, thread_id)
+            return stopped
+
+        for run_id in await self._database.write(work):
+            self._broker.end(run_id, b"{}")
+        self._signals.notify("stop")

@@ -1,0 +1,251 @@
+"""LangGraph's own savers and stores, on our connections.
+
+LangGraph brings the statements and the format; this file brings the transactions: writes join the group
+commit, reads have their own connections, and any thread or event loop may call. The serializer is strict
+(only known types are revived, no pickle: reliability I5, I7) and never fails a run: what msgpack cannot
+hold is stored as the nearest value that it can.
+"""
+
+import copy
+import dataclasses
+import decimal
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import structlog
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.store.base import Op, Result
+from langgraph.store.sqlite import SqliteStore
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from ..errors import Superseded
+from . import runs
+from .database import Database, SqliteDatabase, Tx
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class TolerantSerializer(JsonPlusSerializer):
+    """LangGraph's msgpack, strict on the way in, forgiving on the way out."""
+
+    def __init__(self) -> None:
+        super().__init__(allowed_msgpack_modules=None)
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        try:
+            return super().dumps_typed(obj)
+        except (TypeError, ValueError, RecursionError):
+            return super().dumps_typed(_storable(obj, 0))
+
+
+def _storable(value: Any, depth: int) -> Any:
+    """The nearest value that msgpack can hold: text for odd keys, U+FFFD for lone surrogates, else None."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+        return decimal.Decimal(value)
+    if depth > 100:
+        return None
+    if isinstance(value, dict):
+        return {_storable_key(key): _storable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | set | frozenset) or type(value) is tuple:
+        return type(value)(_storable(item, depth + 1) for item in value)
+    if isinstance(value, BaseModel):
+        changes = {name: _storable(item, depth + 1) for name, item in value.__dict__.items()}
+        return value.model_copy(update=changes)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        return dataclasses.replace(
+            value, **{name: _storable(getattr(value, name), depth + 1) for name in fields}
+        )
+    try:
+        JsonPlusSerializer.dumps_typed(_PROBE, value)
+    except (TypeError, ValueError, RecursionError):
+        _log.warning("a value in the state cannot be stored and becomes null", type=type(value).__qualname__)
+        return None
+    return value
+
+
+_PROBE = JsonPlusSerializer(allowed_msgpack_modules=None)
+
+
+def _storable_key(key: Any) -> Any:
+    if isinstance(key, str):
+        return _storable(key, 0)
+    return key if key is None or isinstance(key, bool | int | float) else str(key)
+
+
+class _Statements(SqliteSaver):
+    """LangGraph's statements on a connection whose transaction is somebody else's to end."""
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Iterator[Any]:
+        cursor = self.conn.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+
+class EmbeddedSaver(_Statements):
+    """Checkpoints in the embedded database. `fenced()` makes one that writes for one attempt of one run."""
+
+    def __init__(self, database: Database, fence: tuple[str, int] | None = None) -> None:
+        super().__init__(cast(Any, None), serde=TolerantSerializer())
+        self.is_setup = True
+        self._database = database
+        self._fence = fence
+
+    def fenced(self, run_id: str, attempt: int) -> "EmbeddedSaver":
+        """A saver whose writes are refused (`Superseded`) once this attempt no longer owns the run."""
+        clone = copy.copy(self)
+        clone._fence = (run_id, attempt)
+        return clone
+
+    def _on(self, tx: Tx) -> _Statements:
+        statements = copy.copy(self)
+        statements.__class__ = _Statements
+        statements.conn = tx.connection.driver_connection  # type: ignore[assignment]
+        return statements
+
+    def _writing(self, call: Callable[[_Statements], T]) -> Callable[[Tx], T]:
+        def work(tx: Tx) -> T:
+            if self._fence and not runs.still_owned(tx, *self._fence):
+                raise Superseded
+            return call(self._on(tx))
+
+        return work
+
+    def _reading(self, call: Callable[[_Statements], T]) -> Callable[[Tx], T]:
+        return lambda tx: call(self._on(tx))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self._database.read_now(self._reading(lambda saver: saver.get_tuple(config)))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self._database.read(self._reading(lambda saver: saver.get_tuple(config)))
+
+    def list(self, config: RunnableConfig | None, **filters: Any) -> Iterator[CheckpointTuple]:
+        yield from self._database.read_now(self._reading(lambda saver: [*saver.list(config, **filters)]))
+
+    async def alist(self, config: RunnableConfig | None, **filters: Any) -> AsyncIterator[CheckpointTuple]:
+        for found in await self._database.read(self._reading(lambda saver: [*saver.list(config, **filters)])):
+            yield found
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return self._database.write_now(
+            self._writing(lambda saver: saver.put(config, checkpoint, metadata, new_versions))
+        )
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return await self._database.write(
+            self._writing(lambda saver: saver.put(config, checkpoint, metadata, new_versions))
+        )
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._database.write_now(
+            self._writing(lambda saver: saver.put_writes(config, writes, task_id, task_path))
+        )
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await self._database.write(
+            self._writing(lambda saver: saver.put_writes(config, writes, task_id, task_path))
+        )
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._database.write_now(self._writing(lambda saver: saver.delete_thread(thread_id)))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._database.write(self._writing(lambda saver: saver.delete_thread(thread_id)))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, Any]:
+        return self._database.read_now(
+            self._reading(lambda saver: saver.get_delta_channel_history(config=config, channels=channels))
+        )
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, Any]:
+        return await self._database.read(
+            self._reading(lambda saver: saver.get_delta_channel_history(config=config, channels=channels))
+        )
+
+
+class EmbeddedStore(SqliteStore):
+    """The long-term store in the embedded database; every operation is a unit of work of the writer."""
+
+    def __init__(self, database: Database, connection: Any) -> None:
+        super().__init__(connection)
+        self._database = database
+
+    @contextmanager
+    def _cursor(self, *, transaction: bool = True) -> Iterator[Any]:
+        cursor = self.conn.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    def batch(self, ops: Iterable[Op]) -> "list[Result]":
+        listed = [*ops]
+        return self._database.write_now(lambda _: super(EmbeddedStore, self).batch(listed))
+
+    async def abatch(self, ops: Iterable[Op]) -> "list[Result]":
+        listed = [*ops]
+        return await self._database.write(lambda _: super(EmbeddedStore, self).batch(listed))
+
+
+def open_embedded(database: SqliteDatabase) -> tuple[EmbeddedSaver, EmbeddedStore]:
+    """Create LangGraph's tables where missing; the saver and the store on this database."""
+    with database.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        SqliteSaver(cast(Any, raw)).setup()
+        SqliteStore(cast(Any, raw)).setup()
+
+    def make_store(tx: Tx) -> EmbeddedStore:
+        return EmbeddedStore(database, tx.connection.driver_connection)
+
+    store = database.write_now(make_store)
+    store.is_setup = True
+    return EmbeddedSaver(database), store
+
+
+def delete_thread(tx: Tx, thread_id: str) -> None:
+    """Delete every checkpoint of a thread, in the same transaction as its row."""
+    for table in ("checkpoints", "writes"):
+        tx.execute(text(f"DELETE FROM {table} WHERE thread_id = :thread_id"), {"thread_id": thread_id})
+
+
+def delete_run(tx: Tx, thread_id: str, run_id: str) -> None:
+    """Delete what one run wrote: the thread is as before it (rollback, contract/runs.md 13)."""
+    mine = "SELECT checkpoint_id FROM checkpoints WHERE thread_id = :thread_id AND "
+    mine += "json_extract(CAST(metadata AS TEXT), '$.run_id') = :run_id"
+    keys = {"thread_id": thread_id, "run_id": run_id}
+    tx.execute(text(f"DELETE FROM writes WHERE thread_id = :thread_id AND checkpoint_id IN ({mine})"), keys)
+    tx.execute(
+        text(f"DELETE FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_id IN ({mine})"), keys
+    )

@@ -1,0 +1,181 @@
+"""Transactions. A unit of work is a plain function of a connection; the database runs it, whole or not at all.
+
+Work is written once, synchronously, for every engine. On SQLite one thread writes: whatever waits while it
+commits shares the next commit (group commit), so a commit costs one fsync for many callers and nobody ever
+meets a locked database. Readers have connections of their own and never wait for the writer (WAL).
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import orjson
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+Tx = Connection
+T = TypeVar("T")
+
+BATCH_MAX = 64  # how many units of work may share one commit: bounds how long the first of them waits
+READERS = 4
+
+
+class Database(Protocol):
+    """Runs units of work. Errors of the work roll back that work alone and reach its caller."""
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction; returns once it is committed."""
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` on a consistent view without writing."""
+
+    def write_now(self, work: Callable[[Tx], T]) -> T:
+        """`write` for a thread that may block."""
+
+    def read_now(self, work: Callable[[Tx], T]) -> T:
+        """`read` for a thread that may block."""
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Tx], Any]
+    future: Future[Any]
+
+
+class SqliteDatabase:
+    """The embedded engine: one file, one writing thread, a few readers."""
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        self._engine = create_engine(
+            f"sqlite:///{path}",
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",  # transactions are ours to begin and end
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            connect_args={"check_same_thread": False, "cached_statements": 512},
+        )
+        _set_pragmas(self._engine, synchronous)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
+        self._writer = threading.Thread(target=self._write_loop, name="sqlite-write", daemon=True)
+        self._writer.start()
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        return await asyncio.wrap_future(self._submit(work))
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        return await asyncio.wrap_future(self._readers.submit(self._read, work))
+
+    def write_now(self, work: Callable[[Tx], T]) -> T:
+        return self._submit(work).result()
+
+    def read_now(self, work: Callable[[Tx], T]) -> T:
+        return self._readers.submit(self._read, work).result()
+
+    def close(self) -> None:
+        """Commit what waits, then close. Later work never runs."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        self._engine.dispose()
+
+    def _submit(self, work: Callable[[Tx], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        self._jobs.put(_Job(work, future))
+        return future
+
+    def _read(self, work: Callable[[Tx], T]) -> T:
+        tx: Tx | None = getattr(self._local, "connection", None)
+        if tx is None:
+            tx = self._local.connection = self._engine.connect()
+            tx.exec_driver_sql("PRAGMA query_only=ON")
+        tx.exec_driver_sql("BEGIN")
+        try:
+            return work(tx)
+        finally:
+            tx.exec_driver_sql("ROLLBACK")
+
+    def _write_loop(self) -> None:
+        with self._engine.connect() as tx:
+            closing = False
+            while not closing:
+                jobs, closing = self._take()
+                if jobs:
+                    _commit_together(tx, jobs)
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Wait for a job, then take along what else is there. The flag says that the end was asked for."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == BATCH_MAX:
+                return jobs, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return jobs, False
+        return jobs, True
+
+
+def _commit_together(tx: Tx, jobs: list[_Job]) -> None:
+    """One transaction, a savepoint a job; callers hear of success only after the commit."""
+    done: list[tuple[_Job, Any]] = []
+    try:
+        tx.exec_driver_sql("BEGIN IMMEDIATE")
+        for job in jobs:
+            if job.future.set_running_or_notify_cancel():
+                _run_in_savepoint(tx, job, done)
+        tx.exec_driver_sql("COMMIT")
+    except BaseException as failure:  # the disk is full, the file is gone: nobody was committed
+        _roll_back(tx)
+        for job in jobs:
+            if not job.future.done():
+                job.future.set_exception(failure)
+    else:
+        for job, result in done:
+            job.future.set_result(result)
+
+
+def _run_in_savepoint(tx: Tx, job: _Job, done: list[tuple[_Job, Any]]) -> None:
+    tx.exec_driver_sql("SAVEPOINT job")
+    try:
+        result = job.work(tx)
+    except BaseException as failure:
+        tx.exec_driver_sql("ROLLBACK TO job")
+        tx.exec_driver_sql("RELEASE job")
+        job.future.set_exception(failure)
+    else:
+        tx.exec_driver_sql("RELEASE job")
+        done.append((job, result))
+
+
+def _roll_back(tx: Tx) -> None:
+    if getattr(tx.connection.driver_connection, "in_transaction", False):
+        tx.exec_driver_sql("ROLLBACK")
+
+
+def _set_pragmas(engine: Engine, synchronous: str) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",  # FULL: an acknowledged write survives a power loss
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+            "temp_store=MEMORY",
+            "journal_size_limit=67108864",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()

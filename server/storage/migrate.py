@@ -1,0 +1,26 @@
+"""Bring the tables up to date: nothing happens when they are."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+_HERE = Path(__file__).parent / "migrations"
+
+
+def migrate(engine: Engine) -> None:
+    """Run the missing migrations in one transaction. Raises alembic's CommandError for an unknown revision."""
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    with engine.connect() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+        if present == ScriptDirectory.from_config(config).get_current_head():
+            return
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if engine.dialect.name == "sqlite" else "SELECT 1")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("COMMIT")

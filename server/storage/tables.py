@@ -1,0 +1,121 @@
+"""The tables and the rules they hold by themselves: keys, checks, one running run a thread."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from ..models import RunStatus, ThreadStatus
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+Id = String(36)
+Timestamp = String(32)  # ISO 8601, UTC, microseconds: sorts as text, is what the wire shows
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class RawJson(TypeDecorator[bytes]):
+    """JSON that Python never decodes: bytes in, bytes out."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: Any) -> str | None:
+        return None if value is None else value.decode()
+
+    def process_result_value(self, value: str | None, dialect: Any) -> bytes | None:
+        return None if value is None else value.encode()
+
+
+def _one_of(column: str, values: type[RunStatus] | type[ThreadStatus]) -> CheckConstraint:
+    names = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({names})", name=column)
+
+
+assistants = Table(
+    "assistants",
+    metadata,
+    Column("assistant_id", Id, primary_key=True),
+    Column("graph_id", Text, nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("config", Document, nullable=False),
+    Column("context", Document, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("thread_id", Id, primary_key=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False, index=True),
+    Column("state_updated_at", Timestamp, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("status", String(12), _one_of("status", ThreadStatus), nullable=False),
+    Column("config", Document, nullable=False),
+    Column("values", RawJson),
+    Column("error", Document),
+    Column("interrupts", RawJson, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    # The order of admission. Ids within a millisecond are in no order, and first come is first served.
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", Id, nullable=False, unique=True),
+    Column("thread_id", Id, ForeignKey("threads.thread_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("assistant_id", Id, nullable=False),
+    Column("graph_id", Text, nullable=False),
+    Column("status", String(12), _one_of("status", RunStatus), nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("kwargs", Document, nullable=False),
+    Column("multitask_strategy", String(12), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("due_at", Timestamp, nullable=False),  # not to be started before
+    Column("attempt", Integer, nullable=False, server_default=text("0")),  # counts starts; fences writes
+    Column("stop", String(12)),  # how the caller wants the run stopped: interrupt or rollback
+    Column("reason", Text),  # why it was stopped
+    Column("error", Document),
+    # Two starters of one thread cannot both win, whatever the claim statement looks like.
+    Index(
+        "runs_one_running_per_thread",
+        "thread_id",
+        unique=True,
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
+    Index(
+        "runs_pending_idx",
+        "seq",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
+    sqlite_autoincrement=True,
+)

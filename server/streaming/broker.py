@@ -1,0 +1,99 @@
+"""The log of a run: what it emits, in order, each entry with an offset. Readers hold a cursor, not a queue.
+
+Replay and live are the same call, so there is no gap between them to lose a token in. The last entry of a
+log is its END: how the run ended, for those who wait; the v1 streams never show it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+END = "end"
+
+
+class Entry(NamedTuple):
+    """One event. Its data is one line of JSON: `data` followed by `shared`.
+
+    `shared` is what many entries have in common to the byte (the metadata of a model call, 700 of the 1,000
+    bytes of a token): the log holds it once.
+    """
+
+    event: str
+    data: bytes
+    shared: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a log: after entry `offset` of the log that began at `epoch` (milliseconds).
+
+    A log that was lost and begun anew has another epoch, so an old place can be told from a new one.
+    """
+
+    epoch: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """The cursor that an event id names; anything else means the beginning (contract/runs.md 8)."""
+        epoch, _, offset = text.strip().partition("-")
+        plain = text.isascii() and epoch.isdigit() and offset.isdigit() and len(text) <= 40
+        return cls(int(epoch), int(offset)) if plain else BEGINNING
+
+
+BEGINNING = Cursor(0, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a read found: `entries`, the first of them at `first`; `lost` entries before it are gone."""
+
+    entries: Sequence[Entry]
+    first: Cursor
+    lost: int = 0
+
+    @property
+    def last(self) -> Cursor:
+        return Cursor(self.first.epoch, self.first.offset + len(self.entries) - 1)
+
+
+class Broker(Protocol):
+    """Keeps the logs. One writer a log, any number of readers."""
+
+    def open(self, run_id: str) -> None:
+        """Begin the log of a new run or of a new attempt; keeps what an earlier attempt wrote."""
+
+    def append(self, run_id: str, entry: Entry) -> None:
+        """Add an entry. Never blocks; any thread."""
+
+    def end(self, run_id: str, data: bytes) -> None:
+        """Close the log with its END entry. Later appends are dropped. Ending twice does nothing."""
+
+    def tail(self, run_id: str) -> Cursor | None:
+        """The place after everything there is; None when there is no such log."""
+
+    async def read(self, run_id: str, after: Cursor, timeout: float) -> Batch | None:
+        """Entries after a cursor: those there are, else those that come within `timeout` seconds.
+
+        An empty batch means that the time is over; None that there is no such log. A cursor of another
+        epoch reads from the beginning. Raises `Cut` when the server closes its streams.
+        """
+
+    async def ended(self, run_id: str, timeout: float) -> Entry | None:
+        """The END entry, waiting for it up to `timeout` seconds, whatever else the run emits meanwhile.
+
+        None when the time is over or there is no such log. Raises `Cut`.
+        """
+
+    def expire(self) -> None:
+        """Forget the logs that ended long enough ago."""
+
+    def cut(self) -> None:
+        """Let every reader, present and future, raise `Cut`."""
+
+
+class Cut(Exception):  # noqa: N818 - not an error: the stream stops here and goes on elsewhere
+    """The server is closing: the stream must break off, not end (reliability D6)."""

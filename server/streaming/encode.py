@@ -1,0 +1,155 @@
+"""Any value a graph emits as one line of JSON: encoded once, the same for streams and state, never failing.
+
+The fast path is orjson. What orjson refuses (integers beyond 64 bits, keys that are not text, lone
+surrogates, cycles) takes the slow path, where each value is made plain first. The table of values is in
+docs/values.md; where the reference has two encoders that disagree (contract/runs.md 20) the one of its
+streams is followed.
+"""
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import ipaddress
+import math
+import pathlib
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+DEPTH_MAX = 128  # what lies deeper becomes null; the door refuses such input (reliability A8)
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_SCALARS = (uuid.UUID, datetime.date, datetime.time, datetime.datetime)
+_AS_TEXT = (
+    pathlib.PurePath,
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Network,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv6Interface,
+    datetime.tzinfo,
+)
+
+
+def encode(value: Any) -> bytes:
+    """One line of JSON in UTF-8, without the line separators that some clients cut at (reliability 2.1)."""
+    try:
+        data = orjson.dumps(value, _unknown, _OPTIONS)
+    except (TypeError, ValueError, RecursionError):
+        data = orjson.dumps(_plain(value, 0), option=_OPTIONS)
+    return _escape(data)
+
+
+def decode(data: bytes | str) -> Any:
+    """The value of JSON text. Raises ValueError."""
+    return orjson.loads(data)
+
+
+def raw(data: bytes) -> Any:
+    """JSON that is ready, to be embedded in a value for `encode` as it is."""
+    return orjson.Fragment(data)
+
+
+def _escape(data: bytes) -> bytes:
+    # NEL is two bytes, LS and PS share a prefix: three scans at memory speed, mostly in vain.
+    if b"\xe2\x80" in data:
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    if b"\xc2\x85" in data:
+        data = data.replace(b"\xc2\x85", b"\\u0085")
+    return data
+
+
+def _unknown(value: Any) -> Any:
+    """What orjson does not know, one level down. Anything without a meaning in JSON is null."""
+    try:
+        return _simplify(value)
+    except Exception:  # a property or model_dump of user code failed: that is no reason to fail a run
+        return None
+
+
+def _simplify(value: Any) -> Any:
+    if isinstance(value, type):
+        return None
+    if callable(dump := getattr(value, "model_dump", None)):
+        return dump()
+    if isinstance(value, BaseException):
+        return {"error": type(value).__name__, "message": str(value)}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, decimal.Decimal):
+        return orjson.Fragment(str(value)) if value.is_finite() else None
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if isinstance(value, re.Pattern):
+        return value.pattern
+    if callable(as_dict := getattr(value, "_asdict", None)):  # a named tuple
+        return as_dict()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, str):
+        return str(value)
+    if callable(to_dict := getattr(value, "dict", None)):  # a pydantic v1 model
+        return to_dict()
+    if isinstance(value, Iterable) and hasattr(value, "__len__"):
+        return list(value)
+    return None
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """`value` made of what orjson takes without asking."""
+    if value is None or isinstance(value, bool | orjson.Fragment):
+        return value
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, depth + 1)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return int(value) if _INT_MIN <= value <= _INT_MAX else orjson.Fragment(_digits(value))
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, _SCALARS):
+        return value
+    if depth >= DEPTH_MAX:
+        return None
+    if isinstance(value, dict):
+        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | set | frozenset) or type(value) is tuple:
+        return [_plain(item, depth + 1) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: _plain(getattr(value, name, None), depth + 1) for name in fields}
+    if callable(to_list := getattr(value, "tolist", None)):  # a numpy array or scalar
+        return _plain(to_list(), depth + 1)
+    return _plain(_unknown(value), depth + 1)
+
+
+def _digits(value: int) -> str:
+    # str() refuses integers of more than 4,300 digits; hexadecimal has no such limit and neither has Decimal.
+    return str(value) if value.bit_length() < 14_000 else format(decimal.Decimal(value), "f")
+
+
+def _text(value: str) -> str:
+    """Lone surrogates have no UTF-8: each becomes U+FFFD, the text around it stays (reliability 2.9)."""
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, enum.Enum):
+        key = key.value
+    if isinstance(key, str):
+        return _text(key)
+    if key is None:
+        return "null"
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, datetime.date | datetime.time):
+        return key.isoformat()
+    return _text(str(key))

@@ -1,0 +1,241 @@
+"""Logs in the memory of one process, bounded by entries, bytes and age."""
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from .broker import END, Batch, Cursor, Cut, Entry
+
+READ_ENTRIES_MAX = 512
+READ_BYTES_MAX = 64 * 1024  # one write to a socket: more would only move the wait into its buffer
+ENTRY_OVERHEAD = 160  # bytes Python needs around an entry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept: per log by entries and bytes, in all by bytes; and how long after the end."""
+
+    entries_max: int = 100_000
+    bytes_max: int = 16 * 2**20
+    total_bytes_max: int = 256 * 2**20
+    replay_seconds: float = 120
+
+
+class _Log:
+    """Entries from offset `base` on. The writer is any thread, the readers are on one event loop."""
+
+    __slots__ = (
+        "base",
+        "bytes",
+        "ended_at",
+        "entries",
+        "epoch",
+        "lock",
+        "shared",
+        "waiters",
+        "waiting_for_end",
+        "waking",
+    )
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.base = 0
+        self.entries: list[Entry] = []
+        self.bytes = 0
+        self.shared = b""
+        self.ended_at: float | None = None
+        self.lock = threading.Lock()
+        self.waiters: set[asyncio.Future[None]] = set()
+        self.waiting_for_end: set[asyncio.Future[None]] = set()
+        self.waking = False
+
+    @property
+    def next_offset(self) -> int:
+        return self.base + len(self.entries)
+
+    def add(self, entry: Entry, limits: Limits) -> int:
+        """Append; returns by how many bytes the log grew (negative when the limit made it forget)."""
+        size = len(entry.data) + len(entry.event) + ENTRY_OVERHEAD
+        if entry.shared and entry.shared is not self.shared:
+            self.shared = entry.shared
+            size += len(entry.shared)
+        with self.lock:
+            self.entries.append(entry)
+            self.bytes += size
+            if len(self.entries) > limits.entries_max or self.bytes > limits.bytes_max:
+                size -= self._forget()
+        return size
+
+    def shrink(self) -> int:
+        """Forget the oldest entries because all logs together are too large; returns the bytes freed."""
+        with self.lock:
+            return self._forget()
+
+    def _forget(self) -> int:
+        """Drop the oldest quarter, at least one: rarely and many, so that an append stays cheap."""
+        count = max(1, len(self.entries) // 4)
+        if count == len(self.entries):
+            return 0  # a single entry may be larger than the limit: it is never dropped unread
+        gone = sum(len(entry.data) + len(entry.event) + ENTRY_OVERHEAD for entry in self.entries[:count])
+        del self.entries[:count]
+        self.base += count
+        self.bytes -= gone
+        return gone
+
+    def slice(self, after: Cursor) -> Batch:
+        wanted = after.offset + 1
+        if after.epoch != self.epoch or wanted > self.next_offset:
+            wanted = 0  # a place this log never had: everything, rather than a silent nothing
+        with self.lock:
+            start = max(wanted, self.base)
+            found = self.entries[start - self.base : start - self.base + READ_ENTRIES_MAX]
+        return Batch(_at_most(found), Cursor(self.epoch, start), start - wanted)
+
+
+def _at_most(entries: list[Entry]) -> list[Entry]:
+    """As many entries as fit one read; always the first, however large."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.data) + len(entry.shared)
+        if size > READ_BYTES_MAX:
+            return entries[: count + 1]
+    return entries
+
+
+class MemoryBroker:
+    """The logs of one process. Create it on the event loop that reads; append from any thread."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._logs: dict[str, _Log] = {}
+        self._ended: OrderedDict[str, _Log] = OrderedDict()  # oldest end first
+        self._bytes = 0
+        self._epoch = 0
+        self._cut = False
+        self._lock = threading.Lock()
+
+    def open(self, run_id: str) -> None:
+        with self._lock:
+            if run_id not in self._logs:
+                # A log that begins after another never has a smaller epoch: ids only ever grow.
+                self._epoch = max(self._epoch, time.time_ns() // 1_000_000)
+                self._logs[run_id] = _Log(self._epoch)
+
+    def append(self, run_id: str, entry: Entry) -> None:
+        log = self._logs.get(run_id)
+        if log is None or log.ended_at is not None:
+            return
+        grown = log.add(entry, self._limits)
+        with self._lock:
+            self._bytes += grown
+            if self._bytes > self._limits.total_bytes_max:
+                self._make_room(log)
+        # The entry is in the log before the waiters are looked at, and a reader is among the waiters before
+        # it looks at the log: one of the two always sees the other.
+        if log.waiters and not log.waking:
+            log.waking = True
+            self._loop.call_soon_threadsafe(_wake, log)
+
+    def end(self, run_id: str, data: bytes) -> None:
+        log = self._logs.get(run_id)
+        if log is None or log.ended_at is not None:
+            return
+        self.append(run_id, Entry(END, data))
+        log.ended_at = time.monotonic()
+        with self._lock:
+            self._ended[run_id] = log
+            self._expire()
+        if log.waiting_for_end:
+            self._loop.call_soon_threadsafe(_resolve, log.waiting_for_end)
+
+    def tail(self, run_id: str) -> Cursor | None:
+        log = self._logs.get(run_id)
+        return None if log is None else Cursor(log.epoch, log.next_offset - 1)
+
+    async def read(self, run_id: str, after: Cursor, timeout: float) -> Batch | None:
+        log = self._logs.get(run_id)
+        if log is None:
+            return None
+        deadline = self._loop.time() + timeout
+        while True:
+            if self._cut:
+                raise Cut
+            waiter = self._loop.create_future()
+            log.waiters.add(waiter)
+            try:
+                batch = log.slice(after)
+                left = deadline - self._loop.time()
+                if batch.entries or batch.lost or left <= 0:
+                    return batch
+                await _first(waiter, left)
+            finally:
+                log.waiters.discard(waiter)
+
+    async def ended(self, run_id: str, timeout: float) -> Entry | None:
+        log = self._logs.get(run_id)
+        if log is None:
+            return None
+        waiter = self._loop.create_future()
+        log.waiting_for_end.add(waiter)
+        try:
+            if log.ended_at is None and not self._cut:
+                await _first(waiter, timeout)
+        finally:
+            log.waiting_for_end.discard(waiter)
+        if log.ended_at is None and self._cut:
+            raise Cut
+        return log.entries[-1] if log.ended_at is not None else None
+
+    def _make_room(self, log: _Log) -> None:
+        """Too much in all: finished logs go first, then the oldest entries of the log that grows."""
+        self._expire()
+        if self._bytes > self._limits.total_bytes_max:
+            self._bytes -= log.shrink()
+
+    def cut(self) -> None:
+        self._cut = True
+        for log in list(self._logs.values()):
+            _wake(log)
+            _resolve(log.waiting_for_end)
+
+    def expire(self) -> None:
+        """Forget the logs that are old enough; called now and then by the sweeper."""
+        with self._lock:
+            self._expire()
+
+    def _expire(self) -> None:
+        oldest = time.monotonic() - self._limits.replay_seconds
+        while self._ended:
+            run_id, log = next(iter(self._ended.items()))
+            old = log.ended_at is not None and log.ended_at < oldest
+            if not old and self._bytes <= self._limits.total_bytes_max:
+                return
+            del self._ended[run_id], self._logs[run_id]
+            self._bytes -= log.bytes
+
+
+def _wake(log: _Log) -> None:
+    log.waking = False
+    _resolve(log.waiters)
+
+
+def _resolve(waiters: "set[asyncio.Future[None]]") -> None:
+    for waiter in waiters:
+        _let_go(waiter)
+
+
+async def _first(waiter: "asyncio.Future[None]", seconds: float) -> None:
+    """Wait for the waiter or the deadline, whichever is first. A timer is cheaper than a timeout scope."""
+    timer = asyncio.get_running_loop().call_later(seconds, _let_go, waiter)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+
+
+def _let_go(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

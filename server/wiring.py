@@ -1,0 +1,148 @@
+"""The composition root: the only file that names a concrete engine."""
+
+import asyncio
+import importlib.metadata
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from . import __version__
+from .config import Project, Settings
+from .execution.blocking import blocking_place
+from .execution.executor import Executor, Rules
+from .execution.lanes import Lanes
+from .execution.sweeper import sweep
+from .execution.worker import Worker
+from .graph.catalog import Catalog
+from .graph.loader import load_graph
+from .models import Json
+from .services import Assistants, Runs, Services, State, Threads
+from .services.runs import RunLimits
+from .storage.checkpoints import open_embedded
+from .storage.data_dir import DataDir
+from .storage.database import SqliteDatabase
+from .storage.migrate import migrate
+from .streaming.broker import Broker
+from .streaming.memory import Limits, MemoryBroker
+from .streaming.signals import LocalSignals
+from .streaming.sse import Rhythm
+
+# How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
+# every token that has to pass from a graph's thread to the thread that serves HTTP.
+SWITCH_SECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A running server without its HTTP: what `app.build_app` needs, and what stops it."""
+
+    services: Services
+    broker: Broker
+    rhythm: Rhythm
+    graph_ids: Sequence[str]
+    body_bytes_max: int
+    send_timeout_seconds: float
+    cors_allow_origins: tuple[str, ...]
+    info: Json
+
+    def close_streams(self) -> None:
+        """Cut every open stream at once, so that its client resumes elsewhere."""
+        self.broker.cut()
+
+
+@asynccontextmanager
+async def embedded(project: Project, settings: Settings, *, url: str = "") -> AsyncIterator[Backend]:
+    """One process, one SQLite file. Raises StartupError (bad graph, directory in use)."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    sources = [load_graph(spec, project.root) for spec in project.graphs]
+    directory = DataDir(settings.data_dir or project.root / ".graphwire")
+    database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
+    try:
+        migrate(database.engine)
+        async with _running(project, settings, database, sources, url) as backend:
+            yield backend
+    finally:
+        database.close()
+        directory.close()
+
+
+@asynccontextmanager
+async def _running(
+    project: Project, settings: Settings, database: SqliteDatabase, sources: list[Any], url: str
+) -> AsyncIterator[Backend]:
+    saver, store = open_embedded(database)
+    catalog = Catalog(sources, store)
+    broker = MemoryBroker(_log_limits(settings))
+    signals = LocalSignals()
+    lanes = Lanes(settings.isolation, threads_max=2 * settings.jobs_per_worker)
+
+    async def off_loop(work: Coroutine[Any, Any, bytes]) -> bytes:
+        return await asyncio.wrap_future(lanes.submit_reading(work).done)
+
+    limits = RunLimits(settings.pending_runs_max, settings.run_attempts_max)
+    threads = Threads(database, broker, signals)
+    runs = Runs(database, broker, signals, catalog.ids, limits)
+    assistants = Assistants(database)
+    services = Services(assistants, threads, State(threads, catalog, saver, off_loop), runs)
+    rules = Rules(settings.run_timeout_seconds, settings.error_text, url)
+    executor = Executor(catalog, saver, broker, runs, rules)
+    worker = Worker(runs, executor, lanes, signals, settings.jobs_per_worker)
+
+    await assistants.add_automatic(
+        [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
+    )
+    await runs.recover()
+    tasks = [
+        asyncio.create_task(work)
+        for work in (worker.work(), worker.obey(), lanes.watch(blocking_place), sweep(broker))
+    ]
+    try:
+        yield Backend(
+            services=services,
+            broker=broker,
+            rhythm=Rhythm(settings.heartbeat_seconds),
+            graph_ids=catalog.ids,
+            body_bytes_max=settings.body_bytes_max,
+            send_timeout_seconds=settings.send_timeout_seconds,
+            cors_allow_origins=settings.cors_allow_origins,
+            info=_info(),
+        )
+    finally:
+        await worker.drain(settings.shutdown_grace_seconds)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        lanes.close()
+
+
+def _log_limits(settings: Settings) -> Limits:
+    return Limits(
+        entries_max=settings.log_entries_max,
+        bytes_max=settings.log_bytes_max,
+        total_bytes_max=settings.logs_bytes_max,
+        replay_seconds=settings.replay_seconds,
+    )
+
+
+def _info() -> Json:
+    return {
+        "version": __version__,
+        "langgraph_py_version": importlib.metadata.version("langgraph"),
+        "flags": {
+            "assistants": True,
+            "crons": False,
+            "langsmith": False,
+            "langsmith_tracing_replicas": False,
+            "langsmith_tracing_session_on_runs": False,
+        },
+        "host": {
+            "kind": "self-hosted",
+            "project_id": None,
+            "host_revision_id": None,
+            "revision_id": None,
+            "tenant_id": None,
+        },
+    }
