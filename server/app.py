@@ -5,13 +5,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from .api.context import Edge
 from .api.middleware import Surroundings
 from .api.openapi import document
 from .api.responses import graphwire_error, http_error, unexpected_error
 from .api.routes import routes
+from .backend import Backend
 from .errors import GraphwireError
-from .wiring import Backend
 
 # Browsers hide every other header from clients on other origins (contract/clients.md 2).
 EXPOSED = ("content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id")
@@ -29,20 +28,9 @@ def build_app(backend: Backend) -> Starlette:
         },
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
-    app.state.edge = _edge(backend)
+    app.state.backend = backend
     app.state.openapi = document(backend.graph_ids)
     return app
-
-
-def _edge(backend: Backend) -> Edge:
-    return Edge(
-        services=backend.services,
-        broker=backend.broker,
-        rhythm=backend.rhythm,
-        body_bytes_max=backend.body_bytes_max,
-        send_timeout_seconds=backend.send_timeout_seconds,
-        info=backend.info,
-    )
 
 
 def _cors(origins: tuple[str, ...]) -> Middleware:

@@ -249,8 +249,8 @@ class Settings(BaseSettings):
     """Which runs share an event loop: those of one graph, all, or none."""
 
     error_text: Literal["known", "all", "none"] = "known"
-    """Which texts of a graph's exceptions clients see: those of ValueError, RuntimeError, KeyError, TypeError,
-    AttributeError and TimeoutError as on the reference, all of them, or none. The log has them all."""
+    """Which texts of a graph's exceptions clients see: `known` (ValueError, RuntimeError, KeyError,
+    TypeError, AttributeError, TimeoutError, as on the reference), `all` or `none`. The log has them all."""
 
     @field_validator("log_level", "sqlite_synchronous", mode="before")
     @classmethod

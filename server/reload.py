@@ -73,14 +73,14 @@ class Reloader:
     def _watch(self) -> Iterable[set[tuple[Change, str]]]:
         return watch(
             self._root,
-            watch_filter=lambda _, path: self._matters(Path(path)),
+            watch_filter=lambda _, path: self.matters(Path(path)),
             stop_event=self._stopping,
             rust_timeout=LOOK_MS,
             yield_on_timeout=True,
             ignore_permission_denied=True,
         )
 
-    def _matters(self, path: Path) -> bool:
+    def matters(self, path: Path) -> bool:
         # Only the part below the root counts: the project itself may lie in somebody's node_modules.
         parts = path.relative_to(self._root).parts
         if IGNORED.intersection(parts):

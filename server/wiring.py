@@ -3,12 +3,12 @@
 import asyncio
 import importlib.metadata
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from . import __version__
+from .backend import Backend
 from .config import Project, Settings
 from .execution.blocking import blocking_place
 from .execution.executor import Executor, Rules
@@ -24,7 +24,6 @@ from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
 from .storage.migrate import migrate
-from .streaming.broker import Broker
 from .streaming.memory import Limits, MemoryBroker
 from .streaming.signals import LocalSignals
 from .streaming.sse import Rhythm
@@ -32,24 +31,6 @@ from .streaming.sse import Rhythm
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
 # every token that has to pass from a graph's thread to the thread that serves HTTP.
 SWITCH_SECONDS = 0.001
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """A running server without its HTTP: what `app.build_app` needs, and what stops it."""
-
-    services: Services
-    broker: Broker
-    rhythm: Rhythm
-    graph_ids: Sequence[str]
-    body_bytes_max: int
-    send_timeout_seconds: float
-    cors_allow_origins: tuple[str, ...]
-    info: Json
-
-    def close_streams(self) -> None:
-        """Cut every open stream at once, so that its client resumes elsewhere."""
-        self.broker.cut()
 
 
 @asynccontextmanager

@@ -1,35 +1,20 @@
-"""What the handlers of this door share: the services, the log to read, the limits."""
-
-from dataclasses import dataclass
+"""What the handlers of this door find in a request beside its content."""
 
 from starlette.requests import Request
 
-from ..models import Caller, Json
+from ..backend import Backend
+from ..models import Caller
 from ..services import Services
-from ..streaming.broker import Broker
-from ..streaming.sse import Rhythm
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """The door's own settings; sizes in bytes, times in seconds."""
-
-    services: Services
-    broker: Broker
-    rhythm: Rhythm
-    body_bytes_max: int
-    send_timeout_seconds: float
-    info: Json
-
-
-def edge(request: Request) -> Edge:
-    """The settings of the app that serves this request."""
-    found: Edge = request.app.state.edge
+def backend(request: Request) -> Backend:
+    """The server behind the app that was asked."""
+    found: Backend = request.app.state.backend
     return found
 
 
 def services(request: Request) -> Services:
-    return edge(request).services
+    return backend(request).services
 
 
 def caller(request: Request) -> Caller:

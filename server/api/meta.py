@@ -5,7 +5,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from .context import edge
+from .context import backend
 from .responses import json
 
 _PAGE = Path(__file__).with_name("docs.html")
@@ -18,7 +18,7 @@ async def ok(request: Request) -> Response:
 
 async def info(request: Request) -> Response:
     """What server this is."""
-    return json(edge(request).info)
+    return json(backend(request).info)
 
 
 async def openapi(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from ..errors import Invalid, TooLarge
 from ..streaming.encode import DEPTH_MAX, decode
-from .context import edge
+from .context import backend
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,7 +20,7 @@ _TRUE = ("1", "true", "True")
 
 async def body(request: Request, model: type[M]) -> M:
     """The request's JSON as a model. Raises TooLarge or Invalid, which names the field."""
-    return validate(model, parse(await _read(request, edge(request).body_bytes_max)))
+    return validate(model, parse(await _read(request, backend(request).body_bytes_max)))
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -50,7 +50,7 @@ def parse(data: bytes) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether `value` nests deeper than DEPTH_MAX: let orjson find out, in C, by bringing it near its own limit."""
+    """Whether `value` nests deeper than DEPTH_MAX: orjson finds out, in C, brought near its own limit."""
     for _ in range(ENCODER_DEPTH_MAX - DEPTH_MAX):
         value = [value]
     try:

@@ -10,7 +10,7 @@ from ..models import Run, RunRequest
 from ..streaming.broker import BEGINNING, Cursor, Cut
 from ..streaming.sse import frames, wants
 from . import requests
-from .context import caller, edge, services
+from .context import backend, caller, services
 from .responses import event_stream, json, live_json, no_content
 from .schemas.runs import RunCreate, run_view
 
@@ -102,7 +102,7 @@ def follow(
     request: Request, run_id: str, cursor: Cursor | None, location: dict[str, str], vanish: Vanish | None
 ) -> Response:
     """The stream of a run's log after a cursor; None: nothing is to come, the stream ends at once."""
-    door = edge(request)
+    door = backend(request)
     wanted = wants(requests.words(request, "stream_mode"))
 
     async def parts() -> AsyncIterator[bytes]:
@@ -125,7 +125,7 @@ def follow(
 
 def await_end(request: Request, run: Run, asked: RunRequest) -> Response:
     """Blank lines on the heartbeat's grid, then the run's result (contract/runs.md 10)."""
-    door, vanish = edge(request), vanishing(run, asked)
+    door, vanish = backend(request), vanishing(run, asked)
 
     async def parts() -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()

@@ -5,16 +5,16 @@ This is the first file of the hot path: executor -> stream_modes -> encode -> me
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, cast
 
 import structlog
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
-from langgraph.pregel import Pregel
 
 from ..errors import Superseded
-from ..graph.catalog import Catalog
+from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.runs import Runs
@@ -89,9 +89,9 @@ class Executor:
             outcome = self._failed(attempt, failure)
         await self.finish(attempt, outcome)
 
-    def _open(self, run: Run, access: str = "threads.create_run") -> Any:
+    def _open(self, run: Run, access: str = EXECUTION) -> AbstractAsyncContextManager[Graph]:
         saver = self._saver.fenced(run.run_id, run.attempt)
-        config = runnable_config(run, self._rules.url)
+        config = cast(RunnableConfig, runnable_config(run, self._rules.url))
         context = run.kwargs.get("context")
         return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, context=context)
 
@@ -101,7 +101,7 @@ class Executor:
             attempt.cancellable = False
             return await self._settle(graph, attempt, failure)
 
-    async def _drive(self, graph: "Pregel[Any]", attempt: Attempt) -> BaseException | None:
+    async def _drive(self, graph: Graph, attempt: Attempt) -> BaseException | None:
         """Let the graph run and append what it emits; returns what ended it early."""
         run = attempt.run
         translator = Translator.of(run.kwargs["stream_mode"])
@@ -118,9 +118,7 @@ class Executor:
             return failure
         return None
 
-    async def _chunks(
-        self, graph: "Pregel[Any]", run: Run
-    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+    async def _chunks(self, graph: Graph, run: Run) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
         """(namespace, mode, chunk) of everything the graph streams, in its order."""
         asked = run.kwargs["stream_mode"]
         arguments = await self._arguments(run)
@@ -132,11 +130,11 @@ class Executor:
             ):
                 yield found
             return
-        async for part in graph.astream(stream_mode=modes, **arguments):
+        async for part in graph.astream(stream_mode=cast(Any, modes), **arguments):
             yield part if subgraphs else ((), *part)
 
     async def _events(
-        self, graph: "Pregel[Any]", run: Run, arguments: dict[str, Any], modes: list[str]
+        self, graph: Graph, run: Run, arguments: dict[str, Any], modes: list[str]
     ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
         """Mode `events`: what the root streams carries the other modes and is not an event of its own."""
         async for item in graph.astream_events(version="v2", **arguments):
@@ -168,7 +166,7 @@ class Executor:
         )
         return found is not None and found.metadata.get("run_id") == run.run_id
 
-    async def _settle(self, graph: "Pregel[Any]", attempt: Attempt, failure: BaseException | None) -> Outcome:
+    async def _settle(self, graph: Graph, attempt: Attempt, failure: BaseException | None) -> Outcome:
         """The outcome, with the state that the run left."""
         config: RunnableConfig = {"configurable": {"thread_id": attempt.run.thread_id}}
         snapshot = await graph.aget_state(config)

@@ -9,7 +9,7 @@ KNOWN = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, TimeoutE
 
 
 def describe_failure(failure: BaseException, error_text: str) -> Json:
-    """The class name always; the text by the rule `known`, `all` or `none`. A group speaks by its first member."""
+    """The class name always; the text by the rule `known`, `all` or `none`. Of a group, its first member."""
     while isinstance(failure, BaseExceptionGroup) and failure.exceptions:
         failure = failure.exceptions[0]
     shown = error_text == "all" or (error_text == "known" and isinstance(failure, KNOWN))

@@ -12,7 +12,7 @@ LANGGRAPH_VERSION = importlib.metadata.version("langgraph")
 
 
 def graph_input(run: Run) -> Any:
-    """What the graph is started with: a Command when one was sent, else the input (contract/runs.md 4, 11)."""
+    """What the graph is started with: the command that was sent, else the input (contract/runs.md 4, 11)."""
     command = run.kwargs.get("command")
     return _command(command) if command else run.kwargs.get("input")
 
@@ -61,7 +61,7 @@ def runnable_config(run: Run, url: str) -> Json:
 
 
 def _checkpoint(run: Run) -> Json:
-    """The checkpoint to fork from. On a later attempt there is one of the run's own: it goes on from there."""
+    """The checkpoint to fork from."""
     checkpoint = run.kwargs.get("checkpoint") or {}
     allowed = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
     return {key: checkpoint[key] for key in allowed if checkpoint.get(key) is not None}

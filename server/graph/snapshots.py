@@ -69,14 +69,14 @@ def address(config: Any) -> Json | None:
 
 def _task(task: PregelTask) -> Json:
     state = task.state
-    nested = isinstance(state, StateSnapshot)
+    nested = snapshot_json(state) if isinstance(state, StateSnapshot) else None
     return {
         "id": task.id,
         "name": task.name,
         "path": task.path,
         "error": repr(task.error) if task.error else None,
         "interrupts": [interrupt_json(item) for item in task.interrupts],
-        "checkpoint": None if nested else address(state),
-        "state": snapshot_json(state) if nested else None,
+        "checkpoint": address(state) if nested is None else None,
+        "state": nested,
         "result": task.result,
     }

@@ -7,6 +7,8 @@ from .runs import Runs
 from .state import State
 from .threads import Threads
 
+__all__ = ["Assistants", "Runs", "Services", "State", "Threads"]
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -224,7 +224,7 @@ class Runs:
         def work(tx: Tx) -> tuple[int, list[str]]:
             spent = statements.spent(tx, self._limits.attempts_max)
             for run in spent:
-                text = f"the server stopped {run.attempt} times while this run was executing; it is not tried again"
+                text = f"the server stopped {run.attempt} times while this run was executing; it is given up"
                 failed = Outcome(
                     RunStatus.error, ThreadStatus.error, error={"error": "RunAbandoned", "message": text}
                 )

@@ -22,7 +22,7 @@ def add(tx: Tx, assistant: Assistant) -> None:
 
 
 def add_missing(tx: Tx, found: list[Assistant]) -> None:
-    """Store those that are not there yet: the automatic assistants at start, without touching patched ones."""
+    """Store those that are not there yet; patched ones stay as they are."""
     if found:
         statement = upsert(assistants).on_conflict_do_nothing(index_elements=["assistant_id"])
         tx.execute(statement, [_values(assistant) for assistant in found])

@@ -109,9 +109,8 @@ class EmbeddedSaver(_Statements):
         return clone
 
     def _on(self, tx: Tx) -> _Statements:
-        statements = copy.copy(self)
-        statements.__class__ = _Statements
-        statements.conn = tx.connection.driver_connection  # type: ignore[assignment]
+        statements = _Statements.__new__(_Statements)
+        statements.__dict__.update(self.__dict__, conn=tx.connection.driver_connection)
         return statements
 
     def _writing(self, call: Callable[[_Statements], T]) -> Callable[[Tx], T]:

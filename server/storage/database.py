@@ -1,4 +1,4 @@
-"""Transactions. A unit of work is a plain function of a connection; the database runs it, whole or not at all.
+"""Transactions. A unit of work is a function of a connection; the database runs it, whole or not at all.
 
 Work is written once, synchronously, for every engine. On SQLite one thread writes: whatever waits while it
 commits shares the next commit (group commit), so a commit costs one fsync for many callers and nobody ever

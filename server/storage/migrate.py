@@ -12,7 +12,7 @@ _HERE = Path(__file__).parent / "migrations"
 
 
 def migrate(engine: Engine) -> None:
-    """Run the missing migrations in one transaction. Raises alembic's CommandError for an unknown revision."""
+    """Run the missing migrations in one transaction. Raises CommandError for an unknown one."""
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     with engine.connect() as connection:

@@ -75,15 +75,15 @@ class Broker(Protocol):
     def tail(self, run_id: str) -> Cursor | None:
         """The place after everything there is; None when there is no such log."""
 
-    async def read(self, run_id: str, after: Cursor, timeout: float) -> Batch | None:
-        """Entries after a cursor: those there are, else those that come within `timeout` seconds.
+    async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
+        """Entries after a cursor: those there are, else those that come within `seconds`.
 
         An empty batch means that the time is over; None that there is no such log. A cursor of another
         epoch reads from the beginning. Raises `Cut` when the server closes its streams.
         """
 
-    async def ended(self, run_id: str, timeout: float) -> Entry | None:
-        """The END entry, waiting for it up to `timeout` seconds, whatever else the run emits meanwhile.
+    async def ended(self, run_id: str, seconds: float) -> Entry | None:
+        """The END entry, waiting for it up to `seconds`, whatever else the run emits meanwhile.
 
         None when the time is over or there is no such log. Raises `Cut`.
         """
@@ -95,5 +95,5 @@ class Broker(Protocol):
         """Let every reader, present and future, raise `Cut`."""
 
 
-class Cut(Exception):  # noqa: N818 - not an error: the stream stops here and goes on elsewhere
+class Cut(Exception):
     """The server is closing: the stream must break off, not end (reliability D6)."""

@@ -8,7 +8,7 @@ streams is followed.
 
 import base64
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import ipaddress
@@ -24,7 +24,7 @@ import orjson
 DEPTH_MAX = 128  # what lies deeper becomes null; the door refuses such input (reliability A8)
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
-_SCALARS = (uuid.UUID, datetime.date, datetime.time, datetime.datetime)
+_SCALARS = (uuid.UUID, dt.date, dt.time, dt.datetime)
 _AS_TEXT = (
     pathlib.PurePath,
     ipaddress.IPv4Address,
@@ -33,7 +33,7 @@ _AS_TEXT = (
     ipaddress.IPv6Network,
     ipaddress.IPv4Interface,
     ipaddress.IPv6Interface,
-    datetime.tzinfo,
+    dt.tzinfo,
 )
 
 
@@ -82,7 +82,7 @@ def _simplify(value: Any) -> Any:
         return {"error": type(value).__name__, "message": str(value)}
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
-    if isinstance(value, datetime.timedelta):
+    if isinstance(value, dt.timedelta):
         return value.total_seconds()
     if isinstance(value, decimal.Decimal):
         return orjson.Fragment(str(value)) if value.is_finite() else None
@@ -150,6 +150,6 @@ def _key(key: Any) -> str:
         return "null"
     if isinstance(key, bool):
         return "true" if key else "false"
-    if isinstance(key, datetime.date | datetime.time):
+    if isinstance(key, dt.date | dt.time):
         return key.isoformat()
     return _text(str(key))

@@ -155,11 +155,11 @@ class MemoryBroker:
         log = self._logs.get(run_id)
         return None if log is None else Cursor(log.epoch, log.next_offset - 1)
 
-    async def read(self, run_id: str, after: Cursor, timeout: float) -> Batch | None:
+    async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
         log = self._logs.get(run_id)
         if log is None:
             return None
-        deadline = self._loop.time() + timeout
+        deadline = self._loop.time() + seconds
         while True:
             if self._cut:
                 raise Cut
@@ -174,7 +174,7 @@ class MemoryBroker:
             finally:
                 log.waiters.discard(waiter)
 
-    async def ended(self, run_id: str, timeout: float) -> Entry | None:
+    async def ended(self, run_id: str, seconds: float) -> Entry | None:
         log = self._logs.get(run_id)
         if log is None:
             return None
@@ -182,7 +182,7 @@ class MemoryBroker:
         log.waiting_for_end.add(waiter)
         try:
             if log.ended_at is None and not self._cut:
-                await _first(waiter, timeout)
+                await _first(waiter, seconds)
         finally:
             log.waiting_for_end.discard(waiter)
         if log.ended_at is None and self._cut:

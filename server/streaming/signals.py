@@ -10,7 +10,7 @@ class Signals(Protocol):
     def notify(self, name: str) -> None:
         """Ring. Any thread; never blocks."""
 
-    async def wait(self, name: str, timeout: float) -> None:
+    async def wait(self, name: str, seconds: float) -> None:
         """Until the next ring or the deadline in seconds, whichever is first."""
 
 
@@ -24,10 +24,10 @@ class LocalSignals:
     def notify(self, name: str) -> None:
         self._loop.call_soon_threadsafe(self._event(name).set)
 
-    async def wait(self, name: str, timeout: float) -> None:
+    async def wait(self, name: str, seconds: float) -> None:
         event = self._event(name)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
             pass

@@ -19,7 +19,7 @@ class Rhythm:
 
 
 def frame(entry: Entry, event_id: str) -> bytes:
-    """One event on the wire: event, data, id, in this order. A name with a line break cannot forge a field."""
+    """One event on the wire: event, data, id. A name with a line break cannot forge a field."""
     name = entry.event if entry.event.isprintable() else _printable(entry.event)
     return b"event: %b\r\ndata: %b%b\r\nid: %b\r\n\r\n" % (
         name.encode(),

@@ -25,7 +25,7 @@ class Send(Body):
 
 
 class Command(Body):
-    """What to tell the graph instead of new input: an answer, an update, where to go (contract/runs.md 11)."""
+    """What to tell the graph instead of new input: answer, update, where to go (contract/runs.md 11)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     nullable = frozenset({"resume"})
