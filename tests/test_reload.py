@@ -1,0 +1,81 @@
+"""Reloading as a person meets it: edit a file and the server starts again; end it and nothing is left."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from fix_cli import SECONDS_MAX, Start, project, start, until, url_of
+
+from server.reload import Reloader
+
+__all__ = ["project", "start"]
+
+
+def refuses(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) != 0
+
+
+def serving(start: Start, project: Path) -> "tuple[subprocess.Popen[str], str]":
+    process = start("dev", "--config", project, "--port", 0)
+    return process, url_of(process)
+
+
+def test_a_changed_file_starts_the_server_again(start: Start, project: Path) -> None:
+    process, _ = serving(start, project)
+    project.write_text('{"graphs": {"renamed": "./small.py:graph"}}')
+    assert "langgraph.json" in until(process, "stderr", "starting again")
+    assert until(process, "stdout", "serves").split()[-1] == "renamed"
+
+
+def test_a_mistake_while_editing_waits_for_its_repair(start: Start, project: Path) -> None:
+    process, _ = serving(start, project)
+    graph = project.parent / "small.py"
+    good = graph.read_text()
+    graph.write_text("def broken(:")
+    until(process, "stderr", "stopped with status 3; waiting for a change")
+    graph.write_text(good)
+    url_of(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_server_ends_with_the_parent_however_that_ends(
+    start: Start, project: Path, number: signal.Signals
+) -> None:
+    process, url = serving(start, project)
+    process.send_signal(number)
+    process.communicate(timeout=SECONDS_MAX)  # both hold these pipes: they close when both are gone
+    assert refuses(url)
+
+
+def test_ctrl_c_in_a_terminal_reaches_both_and_ends_them_quietly(start: Start, project: Path) -> None:
+    process, url = serving(start, project)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=SECONDS_MAX)
+    assert process.returncode == 0
+    assert errors == ""
+    assert refuses(url)
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [
+        ("graphs/agent.py", True),
+        ("langgraph.json", True),
+        (".env", True),
+        (".env.local", True),
+        ("notes.md", False),
+        (".graphwire/state.py", False),
+        (".venv/lib/site.py", False),
+        ("web/node_modules/tool.py", False),
+        ("graphs/__pycache__/agent.py", False),
+    ],
+)
+def test_only_what_a_start_reads_matters(tmp_path: Path, path: str, matters: bool) -> None:
+    # Below a directory whose name would be ignored inside the project.
+    root = tmp_path / "node_modules" / "project"
+    assert Reloader(root / "langgraph.json", [], 0).matters(root / path) is matters
