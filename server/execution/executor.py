@@ -23,7 +23,7 @@ from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
 from .failures import describe_failure
 from .run_config import graph_input, runnable_config
-from .stream_modes import Translator, announces_interrupt, graph_modes
+from .stream_modes import LIVE_MODES, Translator, announces_interrupt, graph_modes
 
 _log = structlog.get_logger(__name__)
 
@@ -109,7 +109,9 @@ class Executor:
             async with asyncio.timeout(self._rules.timeout_seconds):
                 async for namespace, mode, chunk in self._chunks(graph, run):
                     entries = translator.entries(namespace, mode, chunk)
-                    if announces_interrupt(mode, chunk):
+                    # An interrupt must not be seen before its status is committed: a fast answer would meet a
+                    # busy thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
+                    if announces_interrupt(mode, chunk) or (attempt.held and mode not in LIVE_MODES):
                         attempt.held += entries
                         continue
                     for entry in entries:

@@ -1,11 +1,22 @@
 """Exceptions as clients see them: `{error, message}` (contract/runs.md 12)."""
 
+from langgraph.errors import EmptyInputError, InvalidUpdateError
+
 from ..models import Json
 
 MASKED = "An internal error occurred"
 # The classes whose text the reference lets through; it is what clients know, and most texts written for
 # people are in them. The setting GRAPHWIRE_ERROR_TEXT widens or closes this (docs/configuration.md).
-KNOWN = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, TimeoutError)
+KNOWN = (
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    TimeoutError,
+    InvalidUpdateError,
+    EmptyInputError,
+)
 
 
 def describe_failure(failure: BaseException, error_text: str) -> Json:
@@ -20,4 +31,4 @@ def _text(failure: BaseException) -> str:
     try:
         return str(failure)
     except Exception:  # __str__ is user code
-        return MASKED
+        return "(no message)"

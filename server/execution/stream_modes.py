@@ -23,6 +23,7 @@ GRAPH_MODES = {
 }
 WIRE_MODES = (*GRAPH_MODES, "events")
 INTERRUPT = "__interrupt__"
+LIVE_MODES = ("messages", "custom", "events")  # they tell what happens, not how the state is
 
 
 def graph_modes(asked: Iterable[str]) -> list[str]:
