@@ -1,7 +1,7 @@
 """The other end of a node that speaks only when the test says so (graphs/gate.py).
 
-The node connects to the test and waits for orders. So a test can know that a token arrived while the model was still
-speaking, that a node was stopped, or that a blocking call is under way, without ever sleeping.
+The node connects to the test and waits for orders. So a test knows, without ever sleeping, that a token came
+while the model was still speaking, that a node was stopped, or that a blocking call is going on.
 """
 
 import json

@@ -59,7 +59,9 @@ class Server:
     def new_thread(self) -> str:
         return str(self.post("/threads", {})["thread_id"])
 
-    def stream(self, graph: str, graph_input: Any, thread: str | None = "new", **fields: Any) -> wire.Response:
+    def stream(
+        self, graph: str, graph_input: Any, thread: str | None = "new", **fields: Any
+    ) -> wire.Response:
         """Start a run and stream it: on a new thread, on `thread`, or on none."""
         thread = self.new_thread() if thread == "new" else thread
         path = f"/threads/{thread}/runs/stream" if thread else "/runs/stream"
@@ -156,11 +158,29 @@ def server(start_server: RunningServer, openai_environment: dict[str, str]) -> S
     return start_server(**openai_environment)
 
 
-def new_log(servers: dict[Path, int]) -> str:
-    """What servers wrote since their logs were measured."""
-    parts = []
-    for path, size in servers.items():
-        with path.open("rb") as log:
-            log.seek(size)
-            parts.append(log.read().decode(errors="replace")[-8000:])
-    return "\n".join(parts)
+@pytest.fixture(autouse=True)
+def _server_log_on_failure(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Beside every failure, what the servers wrote during the test."""
+    logs = tmp_path_factory.getbasetemp()
+    sizes = {path: path.stat().st_size for path in logs.glob("server*/server.log")}
+    yield
+    report = getattr(request.node, "call_report", None)
+    if report is not None and report.failed:
+        written = [_after(path, sizes.get(path, 0)) for path in sorted(logs.glob("server*/server.log"))]
+        report.sections.append(("what the servers wrote meanwhile", "\n".join(written)))
+
+
+def _after(path: Path, size: int) -> str:
+    with path.open("rb") as log:
+        log.seek(size)
+        return log.read().decode(errors="replace")[-8000:]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.when == "call":
+        item.call_report = report
+    return report

@@ -1,8 +1,9 @@
-"""A strict HTTP/1.1 and SSE client on a raw socket: it shows exact bytes, chunk boundaries and how a response ended.
+"""A strict HTTP/1.1 and SSE client on a raw socket: exact bytes, chunk boundaries, how a response ended.
 
-Client libraries forgive; this one does not. Anything that the grammar of docs/wire does not allow is an AssertionError.
+Client libraries forgive; this one does not. Whatever a stream must not hold is an AssertionError.
 """
 
+import contextlib
 import json
 import re
 import socket
@@ -52,11 +53,13 @@ class Frames:
             self.heartbeats += 1
             return None
         lines = block.split(b"\r\n")
-        assert not any(c in line for line in lines for c in (b"\n", b"\r")), f"a bare line end in {block[:200]!r}"
+        assert not any(c in line for line in lines for c in (b"\n", b"\r")), (
+            f"a bare line end in {block[:200]!r}"
+        )
         retry = None
-        if lines[0].startswith(b"retry: "):
+        if lines[-1].startswith(b"retry: "):
             assert self.count == 0, f"retry is allowed in the first frame only: {block[:200]!r}"
-            retry = lines.pop(0).removeprefix(b"retry: ").decode()
+            retry = lines.pop().removeprefix(b"retry: ").decode()
         names = [line.split(b": ", 1)[0] for line in lines]
         assert names == [b"event", b"data", b"id"], f"a frame is event, data, id: {block[:200]!r}"
         event, data, event_id = (line.split(b": ", 1)[1] for line in lines)
@@ -163,7 +166,7 @@ class Response:
 
     # ---------------------------------------------------------------- ending it
     def wire_bytes(self, count: int) -> bytes:
-        """So many raw bytes of what follows the head (chunk sizes included), or fewer at the end of the response."""
+        """So many raw bytes of what follows the head, chunk sizes included; fewer at its end."""
         while len(self._buffer) < count and self._more():
             pass
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
@@ -188,7 +191,7 @@ class Response:
     def _until(self, mark: bytes, at_end_of: str = "") -> bytes:
         while mark not in self._buffer:
             if not self._more():
-                assert at_end_of and self.ended_by, f"the server closed the connection: {self._buffer[:200]!r}"
+                assert at_end_of, f"the server closed the connection: {self._buffer[:200]!r}"
                 return b""
         line, self._buffer = self._buffer.split(mark, 1)
         return line
@@ -243,9 +246,10 @@ def request(
     if body is not None or raw is not None:
         all_headers |= {"Content-Type": "application/json", "Content-Length": str(len(payload))}
     all_headers |= headers or {}
-    head = f"{method} {path} {version}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in all_headers.items()) + "\r\n"
-    try:
+    head = (
+        f"{method} {path} {version}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in all_headers.items()) + "\r\n"
+    )
+    # a server may refuse a body before it has read it; the answer is there to be read
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(head.encode() + payload)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # a server may refuse a body before it has read it; the answer is there to be read
     return Response(sock, method)

@@ -28,7 +28,9 @@ def test_each_stream_mode_alone_sends_what_was_recorded(client: SyncLangGraphCli
 
 
 @cases("03")
-def test_several_stream_modes_at_once_keep_the_recorded_order(client: SyncLangGraphClient, case: Case) -> None:
+def test_several_stream_modes_at_once_keep_the_recorded_order(
+    client: SyncLangGraphClient, case: Case
+) -> None:
     repeat(client, case)
 
 
@@ -38,7 +40,9 @@ def test_what_a_node_writes_arrives_as_custom_events(client: SyncLangGraphClient
 
 
 @cases("05")
-def test_tool_calls_and_the_model_inside_a_tool_stream_as_recorded(client: SyncLangGraphClient, case: Case) -> None:
+def test_tool_calls_and_the_model_inside_a_tool_stream_as_recorded(
+    client: SyncLangGraphClient, case: Case
+) -> None:
     repeat(client, case)
 
 
@@ -48,7 +52,9 @@ def test_without_stream_subgraphs_only_the_root_is_shown(client: SyncLangGraphCl
 
 
 @cases("06-subgraph-on", "06-subgraph-debug-on")
-def test_with_stream_subgraphs_event_names_carry_the_namespace(client: SyncLangGraphClient, case: Case) -> None:
+def test_with_stream_subgraphs_event_names_carry_the_namespace(
+    client: SyncLangGraphClient, case: Case
+) -> None:
     repeat(client, case)
 
 
@@ -78,7 +84,9 @@ def test_breakpoints_stop_and_continue_as_recorded(client: SyncLangGraphClient, 
 
 
 @cases("35")
-def test_interrupts_two_levels_down_are_reported_at_each_level(client: SyncLangGraphClient, case: Case) -> None:
+def test_interrupts_two_levels_down_are_reported_at_each_level(
+    client: SyncLangGraphClient, case: Case
+) -> None:
     repeat(client, case)
 
 

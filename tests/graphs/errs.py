@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypedDict
 
 from langchain_core.exceptions import OutputParserException
@@ -50,7 +51,7 @@ class MyTimeout(TimeoutError):
     pass
 
 
-class Model(BaseModel):
+class M(BaseModel):
     x: int
 
 
@@ -100,13 +101,12 @@ def endless() -> None:
 
 
 def unbound() -> None:
-    print(later)
-    later = 1
+    later += 1  # noqa: F821, F841 - that is the mistake
 
 
 def chained() -> None:
     try:
-        1 / 0
+        _ = 1 / 0
     except ZeroDivisionError as error:
         raise RuntimeError("outer") from error
 
@@ -115,14 +115,14 @@ CALLED: dict[str, Callable[[], Any]] = {
     "key": lambda: {}["missing"],
     "attr": lambda: None.foo,
     "unbound": unbound,
-    "os": lambda: open("/nonexistent/file"),
+    "os": lambda: Path("/nonexistent/file").read_text(),
     "chain": chained,
     "import": lambda: __import__("does_not_exist"),
     "zero": lambda: 1 / 0,
     "recursion": endless,
     "badreturn": lambda: "a string",
     "json": lambda: json.loads("{"),
-    "pydantic": lambda: Model(x="abc"),
+    "pydantic": lambda: M(x="abc"),
 }
 
 

@@ -49,7 +49,9 @@ class GateModel(BaseChatModel):
                 if chunk.text:
                     yield chunk
 
-    async def _astream(self, messages: list[BaseMessage], *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+    async def _astream(
+        self, messages: list[BaseMessage], *_: Any, **__: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(f"{self.key}\n".encode())
         try:
@@ -97,7 +99,7 @@ async def block(state: State):
     """Holds its event loop, as a forgotten `requests.get` would, and says so before and after."""
     with socket.create_connection(("127.0.0.1", state["port"])) as call, call.makefile("w") as lines:
         print(state["key"], file=lines, flush=True)
-        time.sleep(state["seconds"])
+        time.sleep(state["seconds"])  # noqa: ASYNC251 - that is the mistake
         print("woke", file=lines, flush=True)
     return {"done": True}
 

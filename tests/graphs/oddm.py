@@ -17,7 +17,9 @@ def hidden(state: State):
 
 
 def blocks(state: State):
-    script = [AIMessageChunk(content=[{"type": "text", "text": text, "index": 0}]) for text in ("blk ", "two")]
+    script = [
+        AIMessageChunk(content=[{"type": "text", "text": text, "index": 0}]) for text in ("blk ", "two")
+    ]
     return {"messages": [ScriptedChatModel(script=script).invoke("x")]}
 
 

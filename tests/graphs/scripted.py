@@ -1,8 +1,10 @@
 """A chat model that says what it was told to say: no network, no chance."""
 
 import asyncio
+import operator
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -12,7 +14,7 @@ from langchain_core.runnables import Runnable
 
 
 class ScriptedChatModel(BaseChatModel):
-    script: list[AIMessageChunk] = []
+    script: list[AIMessageChunk]
     pause: float = 0.0
     explodes_after: int | None = None
 
@@ -34,14 +36,15 @@ class ScriptedChatModel(BaseChatModel):
             time.sleep(self.pause)
             yield chunk
 
-    async def _astream(self, messages: list[BaseMessage], *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+    async def _astream(
+        self, messages: list[BaseMessage], *_: Any, **__: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
         for chunk in self._said():
             await asyncio.sleep(self.pause)
             yield chunk
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        first, *others = self.script
-        whole = first.__add__(*others) if others else first
+        whole = reduce(operator.add, self.script)
         answer = AIMessage(content=whole.content, tool_calls=whole.tool_calls)
         return ChatResult(generations=[ChatGeneration(message=answer)])
 
@@ -60,6 +63,6 @@ def says(*tokens: str, usage: bool = False, **settings: Any) -> ScriptedChatMode
     return ScriptedChatModel(script=script, **settings)
 
 
-def text(*tokens: str, **settings: Any) -> str:
+def text(*tokens: str, prompt: str = "x", **settings: Any) -> str:
     """Ask that model by `.invoke`, as most nodes do, and take its text."""
-    return str(says(*tokens, **settings).invoke("go on").content)
+    return str(says(*tokens, **settings).invoke(prompt).content)

@@ -28,5 +28,7 @@ def join(state: State):
 
 builder = StateGraph(State).add_node(plan).add_node(work).add_node(join, defer=True)
 builder.add_edge(START, "plan").add_edge("work", "join")
-builder.add_conditional_edges("plan", lambda state: [Send("work", {"item": i}) for i in state["items"]], ["work"])
+builder.add_conditional_edges(
+    "plan", lambda state: [Send("work", {"item": i}) for i in state["items"]], ["work"]
+)
 graph = builder.compile()

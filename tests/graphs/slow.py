@@ -1,4 +1,4 @@
-"""Tokens with a pause between them, then a second node. `blocky` is the same idea in a sync node that cannot be stopped."""
+"""Tokens with a pause between them, then a second node. `blocky` pauses in a sync node."""
 
 import asyncio
 import time

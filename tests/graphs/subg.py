@@ -23,11 +23,11 @@ def think(state: Child):
 
 
 def write(state: Child):
-    return {"text": text("sub ", "tok")}
+    return {"text": text("sub ", "tok", prompt="write")}
 
 
 def before(state: Parent):
-    return {"text": text("par ", "ent")}
+    return {"text": text("par ", "ent", prompt="before")}
 
 
 def after(state: Parent):

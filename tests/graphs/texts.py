@@ -1,5 +1,8 @@
-"""Emits the given texts as tokens of a model, as custom events and as state. Texts are JSON literals, so that even a
-lone surrogate, which no request may carry, can be asked for; `times` repeats a text."""
+"""Emits the given texts as tokens of a model, as custom events and as state.
+
+Texts are JSON literals, so that even a lone surrogate, which no request may carry, can be asked for.
+`times` repeats each text.
+"""
 
 import json
 from typing import TypedDict

@@ -10,7 +10,7 @@ from scripted import ScriptedChatModel, says, text
 @tool
 def research(q: str) -> str:
     """Look something up, with a model."""
-    return text("inner ", "answer")
+    return text("inner ", "answer", prompt=f"q: {q}")
 
 
 def piece(name: str | None, args: str, call_id: str | None) -> AIMessageChunk:
