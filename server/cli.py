@@ -79,9 +79,9 @@ def serve(**flags: Any) -> None:
 
 def start(flags: Flags) -> None:
     """Serve until a signal comes; a start that fails ends with one message and its exit status."""
-    if flags.reload:
-        sys.exit(run_reloading(flags.config))
     try:
+        if flags.reload:
+            sys.exit(run_reloading(flags.config))
         run(flags)
     except StartupError as error:
         if flags.traceback:

@@ -68,7 +68,12 @@ class Reloader:
         return 0
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(self._command, pass_fds=(self._pipe,))
+        # A terminal sends Ctrl-C to both. The child is born deaf to it, for it would print where it was.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.Popen(self._command, pass_fds=(self._pipe,))
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _watch(self) -> Iterable[set[tuple[Change, str]]]:
         return watch(

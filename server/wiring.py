@@ -71,6 +71,8 @@ async def _running(
     executor = Executor(catalog, saver, broker, runs, rules)
     worker = Worker(runs, executor, lanes, signals, settings.jobs_per_worker)
 
+    runs.start_with(worker)
+
     await assistants.add_automatic(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
     )

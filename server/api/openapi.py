@@ -18,10 +18,10 @@ _TAGS = {"threads": "Threads", "runs": "Runs"}
 
 def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS) -> Json:
     """The whole document; `assistant_id` names the graphs of this server as examples."""
-    models: set[type[BaseModel]] = set()
+    models: set[type[BaseModel]] = {Problem}
     for operation in operations:
         models.update(model for model in (operation.body, operation.answer) if isinstance(model, type))
-    listed = sorted({*models, Problem}, key=lambda model: str(model.__name__))
+    listed = sorted(models, key=lambda model: model.__name__)
     _, definitions = models_json_schema([(model, "validation") for model in listed], ref_template=_REFERENCE)
     schemas = definitions.get("$defs", {})
     schemas["RunCreate"]["properties"]["assistant_id"]["examples"] = list(graph_ids)

@@ -26,15 +26,16 @@ class Worker:
         self._signals = signals
         self._slots = slots
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
+        self._reserved = 0
         self._draining = False
 
     async def work(self) -> None:
         """Claim runs for ever: whenever a signal says so, when a delayed run is due, and now and then."""
         while not self._draining:
-            free = self._slots - len(self._active)
+            free = self._free()
             claimed = await self._claim(free) if free > 0 else []
             for run in claimed:
-                self._start(run)
+                self._execute(run)
             if not claimed or len(claimed) < free:
                 await self._signals.wait("runs", await self._pause())
 
@@ -57,7 +58,26 @@ class Worker:
         # A run that is due and was not claimed waits for its thread: the end of the other run will ring.
         return min(left, POLL_SECONDS) if left > 0 else POLL_SECONDS
 
-    def _start(self, run: Run) -> None:
+    def _free(self) -> int:
+        return self._slots - len(self._active) - self._reserved
+
+    def reserve(self) -> bool:
+        """See `services.runs.Starter`."""
+        if self._draining or self._free() <= 0:
+            return False
+        self._reserved += 1
+        return True
+
+    def release(self) -> None:
+        """See `services.runs.Starter`."""
+        self._reserved -= 1
+
+    def start(self, run: Run) -> None:
+        """See `services.runs.Starter`."""
+        self._reserved -= 1
+        self._execute(run)
+
+    def _execute(self, run: Run) -> None:
         attempt = Attempt(run)
         job = self._lanes.submit(run.graph_id, self._executor.execute(attempt))
         self._active[run.run_id] = (attempt, job)
@@ -68,7 +88,8 @@ class Worker:
         current = self._active.get(attempt.run.run_id)
         if current is not None and current[0] is attempt:
             del self._active[attempt.run.run_id]
-            self._signals.notify("runs")
+            if self._free() == 1:  # there was none: somebody may be waiting for it
+                self._signals.notify("runs")
         if not job.done.cancelled() and (failure := job.done.exception()) is not None:
             _log.error("an attempt ended without an outcome", run_id=attempt.run.run_id, exc_info=failure)
 

@@ -1,7 +1,8 @@
 """Rules of runs: admit, cancel, finish. A run is its row; what it emits is its log."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..clock import new_id, now
 from ..errors import Contradiction, NotFound, Overloaded
@@ -33,6 +34,19 @@ class RunLimits:
     attempts_max: int
 
 
+class Starter(Protocol):
+    """A worker in this process that takes runs as they are admitted."""
+
+    def reserve(self) -> bool:
+        """Keep a slot free for a run that is about to be admitted; False when there is none."""
+
+    def release(self) -> None:
+        """Give the slot back: nothing was admitted, or it has to wait."""
+
+    def start(self, run: Run) -> None:
+        """Execute a run that was admitted as running, in the reserved slot."""
+
+
 class Runs:
     """The runs of this server, for every door and for the worker."""
 
@@ -49,6 +63,11 @@ class Runs:
         self._signals = signals
         self._graph_ids = graph_ids
         self._limits = limits
+        self._starter: Starter | None = None
+
+    def start_with(self, starter: Starter) -> None:
+        """From now on a run that need not wait begins in the transaction that admits it: one commit."""
+        self._starter = starter
 
     # -- what callers ask ---------------------------------------------------------------------------------
 
@@ -61,14 +80,31 @@ class Runs:
         run_plan.check(request)
         if thread_id is None and request.command and request.command.get("resume") is not None:
             raise Contradiction("You must provide a thread_id when resuming.")
-        run, displaced = await self._database.write(lambda tx: self._admit(tx, caller, thread_id, request))
+        starter = self._starter if self._starter is not None and self._starter.reserve() else None
+        try:
+            run, displaced = await self._database.write(
+                lambda tx: self._admit(tx, caller, thread_id, request, at_once=starter is not None)
+            )
+        except BaseException:
+            if starter is not None:
+                starter.release()
+            raise
         self._broker.open(run.run_id)
         self._tell(displaced)
-        self._signals.notify("runs")
+        self._hand_over(run, starter)
         return run
 
+    def _hand_over(self, run: Run, starter: Starter | None) -> None:
+        """To the worker that waits for it, or to whichever hears the signal."""
+        if starter is not None and run.status is RunStatus.running:
+            starter.start(run)
+            return
+        if starter is not None:
+            starter.release()
+        self._signals.notify("runs")
+
     def _admit(
-        self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest
+        self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, *, at_once: bool
     ) -> tuple[Run, Displaced]:
         if statements.count_pending(tx) >= self._limits.pending_max:
             raise Overloaded(f"{self._limits.pending_max} runs are waiting; try again later")
@@ -78,6 +114,8 @@ class Runs:
         displaced = admit(tx, on, run_id, request.multitask_strategy) if thread_id else Displaced()
         temporary = thread_id is None and request.on_completion == "delete"
         run = run_plan.plan(request, run_id, on, assistant, metadata, caller, temporary)
+        if at_once and request.after_seconds <= 0 and not (thread_id and statements.has_active(tx, on)):
+            run = replace(run, status=RunStatus.running, attempt=1)
         statements.add(tx, run)
         told = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         threads.begin_run(tx, on, {**metadata, **told}, at)
@@ -193,30 +231,33 @@ class Runs:
         A client that looks when its stream closes sees the final state. An attempt that no longer owns
         the run changes nothing and says nothing.
         """
-        if not await self._database.write(lambda tx: self._record(tx, run, outcome)):
+        left = await self._database.write(lambda tx: self._record(tx, run, outcome))
+        if left is None:
             return
         for entry in last:
             self._broker.append(run.run_id, entry)
         self._broker.end(run.run_id, _returned(outcome))
-        self._signals.notify("runs")  # the thread is free for its next run
+        if left is ThreadStatus.busy:
+            self._signals.notify("runs")  # the thread is free for its next run
 
-    def _record(self, tx: Tx, run: Run, outcome: Outcome) -> bool:
+    def _record(self, tx: Tx, run: Run, outcome: Outcome) -> ThreadStatus | None:
+        """The status the thread is left in; None when the attempt does not own the run any more."""
         at = now()
         own_error = outcome.error if outcome.status is not RunStatus.success else None
         if not statements.finish(tx, run, outcome.status, at, error=own_error, reason=outcome.reason):
-            return False
+            return None
         if outcome.rollback:
             checkpoints.delete_run(tx, run.thread_id, run.run_id)
             statements.remove(tx, run.run_id)
             outcome = Outcome(outcome.status, ThreadStatus.idle, error=outcome.error)
         others = statements.has_active(tx, run.thread_id)
+        status = ThreadStatus.busy if others else outcome.thread_status
         if run.temporary and not others:
             checkpoints.delete_thread(tx, run.thread_id)
             threads.remove(tx, run.thread_id)
         else:
-            status = ThreadStatus.busy if others else outcome.thread_status
             threads.set_outcome(tx, run.thread_id, outcome, status, at)
-        return True
+        return status
 
     async def recover(self) -> int:
         """After a start of the only worker: what a crash left running waits again, or has had its tries."""

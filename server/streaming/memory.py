@@ -7,10 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from .broker import END, Batch, Cursor, Cut, Entry
+from .segments import Segment
 
 READ_ENTRIES_MAX = 512
 READ_BYTES_MAX = 64 * 1024  # one write to a socket: more would only move the wait into its buffer
-ENTRY_OVERHEAD = 160  # bytes Python needs around an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,12 @@ class _Log:
     __slots__ = (
         "base",
         "bytes",
+        "end",
         "ended_at",
-        "entries",
         "epoch",
         "lock",
-        "shared",
+        "next_offset",
+        "segments",
         "waiters",
         "waiting_for_end",
         "waking",
@@ -42,47 +43,43 @@ class _Log:
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.base = 0
-        self.entries: list[Entry] = []
+        self.next_offset = 0
+        self.segments = [Segment()]
         self.bytes = 0
-        self.shared = b""
+        self.end: Entry | None = None
         self.ended_at: float | None = None
         self.lock = threading.Lock()
         self.waiters: set[asyncio.Future[None]] = set()
         self.waiting_for_end: set[asyncio.Future[None]] = set()
         self.waking = False
 
-    @property
-    def next_offset(self) -> int:
-        return self.base + len(self.entries)
-
     def add(self, entry: Entry, limits: Limits) -> int:
         """Append; returns by how many bytes the log grew (negative when the limit made it forget)."""
-        size = len(entry.data) + len(entry.event) + ENTRY_OVERHEAD
-        if entry.shared and entry.shared is not self.shared:
-            self.shared = entry.shared
-            size += len(entry.shared)
         with self.lock:
-            self.entries.append(entry)
-            self.bytes += size
-            if len(self.entries) > limits.entries_max or self.bytes > limits.bytes_max:
-                size -= self._forget()
-        return size
+            if self.segments[-1].full:
+                self.segments.append(Segment())
+            grown = self.segments[-1].add(entry)
+            self.next_offset += 1
+            self.bytes += grown
+            if self.next_offset - self.base > limits.entries_max or self.bytes > limits.bytes_max:
+                grown -= self._forget()
+        return grown
 
     def shrink(self) -> int:
         """Forget the oldest entries because all logs together are too large; returns the bytes freed."""
         with self.lock:
+            if len(self.segments) == 1 and len(self.segments[0]) > 1:
+                self.segments.append(Segment())  # sealed now, dropped when the next entry still finds no room
+                return 0
             return self._forget()
 
     def _forget(self) -> int:
-        """Drop the oldest quarter, at least one: rarely and many, so that an append stays cheap."""
-        count = max(1, len(self.entries) // 4)
-        if count == len(self.entries):
-            return 0  # a single entry may be larger than the limit: it is never dropped unread
-        gone = sum(len(entry.data) + len(entry.event) + ENTRY_OVERHEAD for entry in self.entries[:count])
-        del self.entries[:count]
-        self.base += count
-        self.bytes -= gone
-        return gone
+        if len(self.segments) == 1:
+            return 0  # what was just written is never dropped unread, however large it is
+        oldest = self.segments.pop(0)
+        self.base += len(oldest)
+        self.bytes -= oldest.size()
+        return oldest.size()
 
     def slice(self, after: Cursor) -> Batch:
         wanted = after.offset + 1
@@ -90,18 +87,21 @@ class _Log:
             wanted = 0  # a place this log never had: everything, rather than a silent nothing
         with self.lock:
             start = max(wanted, self.base)
-            found = self.entries[start - self.base : start - self.base + READ_ENTRIES_MAX]
-        return Batch(_at_most(found), Cursor(self.epoch, start), start - wanted)
+            return Batch(self._entries(start), Cursor(self.epoch, start), start - wanted)
 
-
-def _at_most(entries: list[Entry]) -> list[Entry]:
-    """As many entries as fit one read; always the first, however large."""
-    size = 0
-    for count, entry in enumerate(entries):
-        size += len(entry.data) + len(entry.shared)
-        if size > READ_BYTES_MAX:
-            return entries[: count + 1]
-    return entries
+    def _entries(self, start: int) -> list[Entry]:
+        """As many entries as fit one read; always the first, however large."""
+        found: list[Entry] = []
+        size, first = 0, self.base
+        for segment in self.segments:
+            if start < first + len(segment):
+                for entry in segment.entries(max(start - first, 0)):
+                    found.append(entry)
+                    size += len(entry.data) + len(entry.shared)
+                    if size > READ_BYTES_MAX or len(found) == READ_ENTRIES_MAX:
+                        return found
+            first += len(segment)
+        return found
 
 
 class MemoryBroker:
@@ -143,7 +143,8 @@ class MemoryBroker:
         log = self._logs.get(run_id)
         if log is None or log.ended_at is not None:
             return
-        self.append(run_id, Entry(END, data))
+        log.end = Entry(END, data)
+        self.append(run_id, log.end)
         log.ended_at = time.monotonic()
         with self._lock:
             self._ended[run_id] = log
@@ -187,13 +188,7 @@ class MemoryBroker:
             log.waiting_for_end.discard(waiter)
         if log.ended_at is None and self._cut:
             raise Cut
-        return log.entries[-1] if log.ended_at is not None else None
-
-    def _make_room(self, log: _Log) -> None:
-        """Too much in all: finished logs go first, then the oldest entries of the log that grows."""
-        self._expire()
-        if self._bytes > self._limits.total_bytes_max:
-            self._bytes -= log.shrink()
+        return log.end if log.ended_at is not None else None
 
     def cut(self) -> None:
         self._cut = True
@@ -202,9 +197,14 @@ class MemoryBroker:
             _resolve(log.waiting_for_end)
 
     def expire(self) -> None:
-        """Forget the logs that are old enough; called now and then by the sweeper."""
         with self._lock:
             self._expire()
+
+    def _make_room(self, log: _Log) -> None:
+        """Too much in all: finished logs go first, then the oldest entries of the log that grows."""
+        self._expire()
+        if self._bytes > self._limits.total_bytes_max:
+            self._bytes -= log.shrink()
 
     def _expire(self) -> None:
         oldest = time.monotonic() - self._limits.replay_seconds
