@@ -16,7 +16,7 @@ from . import __version__, logs
 from .config import Project, Settings, apply_environment, load_project, load_settings
 from .errors import StartupError
 from .reload import run_reloading
-from .serving import Server, address_of, end_on_signals, exit_soon, listen, loop_factory
+from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen, loop_factory
 
 Command = Callable[..., None]
 
@@ -79,9 +79,10 @@ def serve(**flags: Any) -> None:
 
 def start(flags: Flags) -> None:
     """Serve until a signal comes; a start that fails ends with one message and its exit status."""
+    leave_on_signals()
+    if flags.reload:
+        sys.exit(run_reloading(flags.config))
     try:
-        if flags.reload:
-            sys.exit(run_reloading(flags.config))
         run(flags)
     except StartupError as error:
         if flags.traceback:
@@ -89,9 +90,6 @@ def start(flags: Flags) -> None:
         else:
             click.echo(f"graphwire: {error.message}", err=True)
         sys.exit(error.exit_status)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        # Ctrl-C before the server was up; later the signal handlers of `serving` take it.
-        sys.exit(130)
 
 
 def run(flags: Flags) -> None:

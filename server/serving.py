@@ -99,6 +99,17 @@ class Server(uvicorn.Server):
         yield
 
 
+def leave_on_signals() -> None:
+    """Until the server is up, SIGTERM and SIGINT end the process at once: nothing is there to end in order.
+
+    SIGTERM needs a handler because a container's first process has none by default and would ignore it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # A reloading parent lets us ignore it (reload.py).
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+
+
 def end_on_signals(server: Server, close_streams: Callable[[], None], parent: int | None = None) -> None:
     """The first SIGTERM or SIGINT begins the orderly end, the second ends the process at once.
 
