@@ -1,6 +1,7 @@
 """The real server in a process of its own, on a free port and an empty data directory."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -40,6 +41,10 @@ class Server:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
+
     # ---------------------------------------------------------------- requests
     def request(self, method: str, path: str, body: Any = None, **kwargs: Any) -> wire.Response:
         return wire.request(self.port, method, path, body, **kwargs)
@@ -74,10 +79,10 @@ class Server:
         path = f"/threads/{thread}/runs/wait" if thread else "/runs/wait"
         return self.post(path, {"assistant_id": graph, "input": graph_input, **fields})
 
-    def join(self, location: str, last_event_id: str | None = None) -> wire.Response:
+    def join(self, location: str, last_event_id: str | None = None, **kwargs: Any) -> wire.Response:
         """Read a run's stream; after an event if its id is given."""
         headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
-        return self.request("GET", location, headers=headers)
+        return self.request("GET", location, headers=headers, **kwargs)
 
 
 def run_of(response: wire.Response) -> str:

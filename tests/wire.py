@@ -167,7 +167,7 @@ class Response:
     # ---------------------------------------------------------------- ending it
     def wire_bytes(self, count: int) -> bytes:
         """So many raw bytes of what follows the head, chunk sizes included; fewer at its end."""
-        while len(self._buffer) < count and self._more():
+        while len(self._buffer) < count and not self._buffer.endswith(b"\r\n0\r\n\r\n") and self._more():
             pass
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
         return taken
@@ -237,18 +237,23 @@ def request(
     *,
     raw: bytes | None = None,
     headers: dict[str, str] | None = None,
-    version: str = "HTTP/1.1",
+    receive_bytes: int | None = None,
 ) -> Response:
-    """Send one request on a connection of its own; `raw` is sent as the body as it is."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
+    """Send one request on a connection of its own; `raw` is sent as the body as it is.
+
+    `receive_bytes` is how much the system takes for a reader that does not read.
+    """
+    sock = socket.socket()
+    if receive_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    sock.settimeout(TIMEOUT_SECONDS)
+    sock.connect(("127.0.0.1", port))
     payload = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
     all_headers = {"Host": f"127.0.0.1:{port}"}
     if body is not None or raw is not None:
         all_headers |= {"Content-Type": "application/json", "Content-Length": str(len(payload))}
     all_headers |= headers or {}
-    head = (
-        f"{method} {path} {version}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in all_headers.items()) + "\r\n"
-    )
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in all_headers.items()) + "\r\n"
     # a server may refuse a body before it has read it; the answer is there to be read
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(head.encode() + payload)

@@ -394,14 +394,6 @@ def test_unknown_values_of_a_cancel_are_422(server: Server, thread: str, query: 
     assert query.split("=")[0] in refused(response, 422)
 
 
-@pytest.mark.parametrize("query", ["stream_mode=zzz", "cancel_on_disconnect=maybe"])
-def test_unknown_values_of_a_join_are_422(server: Server, thread: str, query: str) -> None:
-    stream = server.stream("joke", {"topic": "ice"}, thread)
-    stream.rest()
-    response = server.request("GET", f"{run_of(stream)}/stream?{query}")
-    assert query.split("=")[0] in refused(response, 422)
-
-
 # ---------------------------------------------------------------- threads
 @pytest.mark.parametrize(
     ("field", "value"),

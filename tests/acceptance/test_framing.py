@@ -44,8 +44,10 @@ def test_the_head_of_a_stream_on_a_thread(server: Server) -> None:
 def test_the_head_of_a_stream_without_a_thread(server: Server) -> None:
     response = server.stream("joke", {"topic": "ice"}, thread=None)
     assert_stream_head(response)
-    assert re.fullmatch(f"/runs/{UUID}", run_of(response))
-    assert re.fullmatch(f"/threads/{UUID}{run_of(response)}/stream", response.header("location") or "")
+    location = response.header("location") or ""
+    assert re.fullmatch(f"/threads/{UUID}/runs/{UUID}/stream", location)
+    assert re.fullmatch(f"(/threads/{UUID})?/runs/{UUID}", run_of(response))
+    assert location.endswith(f"{run_of(response)}/stream")
 
 
 def test_the_head_of_a_joined_stream(server: Server) -> None:

@@ -12,7 +12,7 @@ from fix_gate import Gate, Node
 from fix_server import CONFIG, Server, run_of
 
 SOON_SECONDS = 0.5
-BLOCK_SECONDS = 3.0
+BLOCK_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def lonely(start_server: Callable[..., Server]) -> Server:
 
 
 class Blocked:
-    """A run whose async node holds its event loop for three seconds, from now on."""
+    """A run whose async node holds its event loop for a while, from now on."""
 
     def __init__(self, server: Server, gate: Gate) -> None:
         graph_input = gate.input(seconds=BLOCK_SECONDS)

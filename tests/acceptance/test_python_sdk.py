@@ -185,20 +185,20 @@ async def test_cancel_stops_the_node_and_the_run_is_interrupted(client: LangGrap
 
 
 async def test_an_unknown_thread_raises_not_found(client: LangGraphClient) -> None:
-    with pytest.raises(NotFoundError):
-        await client.runs.wait("00000000-0000-0000-0000-000000000001", "joke", input={"topic": "x"})
+    with pytest.raises(NotFoundError, match="not found"):
+        await anext(client.runs.stream("00000000-0000-0000-0000-000000000001", "joke", input={"topic": "x"}))
 
 
 async def test_an_unknown_graph_raises_unprocessable(client: LangGraphClient) -> None:
     with pytest.raises(UnprocessableEntityError, match="nope"):
-        await client.runs.wait(None, "nope", input={})
+        await anext(client.runs.stream(None, "nope", input={}))
 
 
 async def test_a_busy_thread_with_reject_raises_conflict(client: LangGraphClient, gate: Gate) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     await anext(client.runs.stream(thread_id, "gate", input=gate.input()))
     with pytest.raises(ConflictError):
-        await client.runs.wait(thread_id, "joke", input={"topic": "x"}, multitask_strategy="reject")
+        await anext(client.runs.stream(thread_id, "joke", input={"topic": "x"}, multitask_strategy="reject"))
 
 
 async def test_an_error_is_the_last_event_of_the_stream(client: LangGraphClient) -> None:
