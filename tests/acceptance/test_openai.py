@@ -9,7 +9,7 @@ WORDS = ["Two", " scoops", " walk", " into", " a", " bar", "."]
 
 
 @pytest.fixture
-def stream(server: Server, topic: str) -> wire.Response:
+def stream(server: Server, topic: str, model: Conversation) -> wire.Response:
     return server.stream("agent", {"topic": topic}, stream_mode="messages-tuple")
 
 
