@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from . import __version__
+from . import __version__, heap
 from .backend import Backend
 from .config import Project, Settings
 from .execution.blocking import blocking_place
@@ -37,6 +37,7 @@ SWITCH_SECONDS = 0.001
 async def embedded(project: Project, settings: Settings, *, url: str = "") -> AsyncIterator[Backend]:
     """One process, one SQLite file. Raises StartupError (bad graph, directory in use)."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    heap.prepare()
     sources = [load_graph(spec, project.root) for spec in project.graphs]
     directory = DataDir(settings.data_dir or project.root / ".graphwire")
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
@@ -79,8 +80,14 @@ async def _running(
     await runs.recover()
     tasks = [
         asyncio.create_task(work)
-        for work in (worker.work(), worker.obey(), lanes.watch(blocking_place), sweep(broker))
+        for work in (
+            worker.work(),
+            worker.obey(),
+            lanes.watch(blocking_place),
+            sweep(broker, lambda: worker.ended),
+        )
     ]
+    heap.freeze()
     try:
         yield Backend(
             services=services,

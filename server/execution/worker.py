@@ -27,6 +27,7 @@ class Worker:
         self._slots = slots
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
         self._reserved = 0
+        self.ended = 0  # how many attempts are over
         self._draining = False
 
     async def work(self) -> None:
@@ -85,6 +86,7 @@ class Worker:
         job.done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._ended, attempt, job))
 
     def _ended(self, attempt: Attempt, job: Job[None]) -> None:
+        self.ended += 1
         current = self._active.get(attempt.run.run_id)
         if current is not None and current[0] is attempt:
             del self._active[attempt.run.run_id]

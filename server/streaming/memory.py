@@ -4,10 +4,11 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .broker import END, Batch, Cursor, Cut, Entry
-from .segments import Segment
+from .packed import Packed
 
 READ_ENTRIES_MAX = 512
 READ_BYTES_MAX = 64 * 1024  # one write to a socket: more would only move the wait into its buffer
@@ -24,17 +25,14 @@ class Limits:
 
 
 class _Log:
-    """Entries from offset `base` on. The writer is any thread, the readers are on one event loop."""
+    """The log of one run. The writer is any thread, the readers are on one event loop."""
 
     __slots__ = (
-        "base",
         "bytes",
-        "end",
         "ended_at",
+        "entries",
         "epoch",
         "lock",
-        "next_offset",
-        "segments",
         "waiters",
         "waiting_for_end",
         "waking",
@@ -42,66 +40,68 @@ class _Log:
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.base = 0
-        self.next_offset = 0
-        self.segments = [Segment()]
+        self.entries = Packed()
         self.bytes = 0
-        self.end: Entry | None = None
         self.ended_at: float | None = None
         self.lock = threading.Lock()
         self.waiters: set[asyncio.Future[None]] = set()
         self.waiting_for_end: set[asyncio.Future[None]] = set()
         self.waking = False
 
+    @property
+    def next_offset(self) -> int:
+        return self.entries.base + len(self.entries)
+
     def add(self, entry: Entry, limits: Limits) -> int:
-        """Append; returns by how many bytes the log grew (negative when the limit made it forget)."""
+        """Append; returns by how many bytes the log grew (negative when it was compressed or forgot)."""
         with self.lock:
-            if self.segments[-1].full:
-                self.segments.append(Segment())
-            grown = self.segments[-1].add(entry)
-            self.next_offset += 1
+            grown = -self.entries.seal() if self.entries.full else 0
+            grown += self.entries.add(entry)
             self.bytes += grown
-            if self.next_offset - self.base > limits.entries_max or self.bytes > limits.bytes_max:
+            if len(self.entries) > limits.entries_max or self.bytes > limits.bytes_max:
                 grown -= self._forget()
         return grown
 
     def shrink(self) -> int:
         """Forget the oldest entries because all logs together are too large; returns the bytes freed."""
         with self.lock:
-            if len(self.segments) == 1 and len(self.segments[0]) > 1:
-                self.segments.append(Segment())  # sealed now, dropped when the next entry still finds no room
-                return 0
             return self._forget()
 
+    def close(self) -> int:
+        """Nothing more will come; returns the bytes freed."""
+        with self.lock:
+            freed = self.entries.seal()
+            self.bytes -= freed
+            return freed
+
     def _forget(self) -> int:
-        if len(self.segments) == 1:
-            return 0  # what was just written is never dropped unread, however large it is
-        oldest = self.segments.pop(0)
-        self.base += len(oldest)
-        self.bytes -= oldest.size()
-        return oldest.size()
+        freed = self.entries.forget()
+        self.bytes -= freed
+        return freed
+
+    def last(self) -> Entry:
+        with self.lock:
+            return next(self.entries.entries(self.next_offset - 1))
 
     def slice(self, after: Cursor) -> Batch:
         wanted = after.offset + 1
         if after.epoch != self.epoch or wanted > self.next_offset:
             wanted = 0  # a place this log never had: everything, rather than a silent nothing
         with self.lock:
-            start = max(wanted, self.base)
-            return Batch(self._entries(start), Cursor(self.epoch, start), start - wanted)
+            start = max(wanted, self.entries.base)
+            return Batch(_at_most(self.entries.entries(start)), Cursor(self.epoch, start), start - wanted)
 
-    def _entries(self, start: int) -> list[Entry]:
-        """As many entries as fit one read; always the first, however large."""
-        found: list[Entry] = []
-        size, first = 0, self.base
-        for segment in self.segments:
-            if start < first + len(segment):
-                for entry in segment.entries(max(start - first, 0)):
-                    found.append(entry)
-                    size += len(entry.data) + len(entry.shared)
-                    if size > READ_BYTES_MAX or len(found) == READ_ENTRIES_MAX:
-                        return found
-            first += len(segment)
-        return found
+
+def _at_most(entries: Iterable[Entry]) -> list[Entry]:
+    """As many entries as fit one read; always the first, however large."""
+    found: list[Entry] = []
+    size = 0
+    for entry in entries:
+        found.append(entry)
+        size += len(entry.data) + len(entry.shared)
+        if size > READ_BYTES_MAX or len(found) == READ_ENTRIES_MAX:
+            break
+    return found
 
 
 class MemoryBroker:
@@ -143,10 +143,11 @@ class MemoryBroker:
         log = self._logs.get(run_id)
         if log is None or log.ended_at is not None:
             return
-        log.end = Entry(END, data)
-        self.append(run_id, log.end)
+        self.append(run_id, Entry(END, data))
         log.ended_at = time.monotonic()
+        freed = log.close()
         with self._lock:
+            self._bytes -= freed
             self._ended[run_id] = log
             self._expire()
         if log.waiting_for_end:
@@ -188,7 +189,7 @@ class MemoryBroker:
             log.waiting_for_end.discard(waiter)
         if log.ended_at is None and self._cut:
             raise Cut
-        return log.end if log.ended_at is not None else None
+        return log.last() if log.ended_at is not None else None
 
     def cut(self) -> None:
         self._cut = True
