@@ -15,6 +15,7 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from .errors import ConfigError
+from .unframed import Protocol
 
 BACKLOG = 2048
 # Longer than the 60 s for which proxies keep idle connections, so that none sends on one we are just closing.
@@ -77,7 +78,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Protocol,
                 ws="none",  # no route speaks WebSocket
                 lifespan="off",  # the wiring is entered and left around the server
                 log_config=None,

@@ -2,6 +2,7 @@
 
 import http.client
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ REPO = Path(__file__).parents[1]
 PROGRAM = """
 import asyncio, sys, threading, time
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from sse_starlette import EventSourceResponse
 from server import serving
@@ -23,6 +24,9 @@ closing = asyncio.Event()
 
 async def ok(request):
     return JSONResponse({})
+
+async def parts(request):
+    return StreamingResponse(iter([b"one ", b"two"]))
 
 async def never(request):
     await asyncio.sleep(3600)
@@ -35,7 +39,7 @@ async def stream(request):
     return EventSourceResponse(events(), ping=0)
 
 async def main():
-    app = Starlette(routes=[Route("/ok", ok), Route("/never", never), Route("/stream", stream)])
+    app = Starlette(routes=[Route(f"/{f.__name__}", f) for f in (ok, parts, never, stream)])
     server = serving.Server(app, on_ready=lambda: print(sock.getsockname()[1], flush=True))
     serving.end_on_signals(server, closing.set)
     await server.serve([sock])
@@ -116,6 +120,16 @@ def test_a_request_that_never_ends_does_not_keep_the_server_alive(served: Served
 @pytest.mark.parametrize("served", [("thread",)], indirect=True)
 def test_a_thread_that_never_returns_does_not_keep_the_process_alive(served: Served) -> None:
     assert served.status_after(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_client_of_http_1_0_gets_a_body_without_chunks(served: Served, method: str) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as sock:
+        sock.sendall(f"{method} /parts HTTP/1.0\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: sock.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head.lower()
+    assert body == (b"one two" if method == "GET" else b"")
 
 
 def test_answers_do_not_name_the_server_software(served: Served) -> None:
