@@ -30,9 +30,9 @@ config = json.loads(pathlib.Path("langgraph.json").read_text("utf-8-sig")); \
 isinstance(config.get("env"), str) and pathlib.Path(config["env"]).write_text(""); \
 print(*(entry for entry in config.get("dependencies", []) if entry[0] not in "./"), sep="\n")' > /tmp/packages
 # A package of the project that breaks one of ours fails the build here, not the server later.
-RUN if [ -f requirements.txt ]; then cat requirements.txt >> /tmp/packages; fi \
-    && pip install -r /tmp/packages \
-    && pip check
+RUN set -- -r /tmp/packages; \
+    if [ -f requirements.txt ]; then set -- "$@" -r requirements.txt; fi; \
+    pip install "$@" && pip check
 
 FROM python:3.12-slim
 RUN groupadd --gid 10001 graphwire \
