@@ -81,3 +81,12 @@ class Overloaded(GraphwireError):
 
 class Superseded(GraphwireError):
     """This attempt no longer owns its run."""
+
+
+def describe(failure: BaseException) -> dict[str, str]:
+    """An exception as data: `{error: class name, message: text}` (contract/runs.md 12, 20)."""
+    try:
+        text = str(failure)
+    except Exception:  # __str__ is user code
+        text = "(no message)"
+    return {"error": type(failure).__name__, "message": text}

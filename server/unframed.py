@@ -3,6 +3,8 @@
 uvicorn's httptools protocol chunks every body without a length, also for clients that never heard of chunks.
 """
 
+from typing import Any, cast
+
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -12,6 +14,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        # For streams that must break off.
+        cast(dict[str, Any], self.scope)["graphwire.transport"] = self.transport
         if self.scope["http_version"] == "1.0" and self.cycle is not None:
             # The cycle exists but has not begun: its task takes its first step after this callback.
             self.cycle.__class__ = UnframedCycle

@@ -211,7 +211,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "sqlite_synchronous": "FULL",
         "pending_runs_max": 10_000,
         "isolation": "graph",
-        "mask_errors": False,
+        "error_text": "known",
     }
 
 
@@ -239,7 +239,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         ("GRAPHWIRE_SQLITE_SYNCHRONOUS", "normal", "sqlite_synchronous", "NORMAL"),
         ("GRAPHWIRE_PENDING_RUNS_MAX", "10", "pending_runs_max", 10),
         ("GRAPHWIRE_ISOLATION", "run", "isolation", "run"),
-        ("GRAPHWIRE_MASK_ERRORS", "1", "mask_errors", True),
+        ("GRAPHWIRE_ERROR_TEXT", "all", "error_text", "all"),
         ("GRAPHWIRE_JOBS_PER_WORKER", "9", "jobs_per_worker", 9),
         ("N_JOBS_PER_WORKER", "", "jobs_per_worker", 512),
     ],

@@ -1,12 +1,10 @@
-"""What surrounds every request, as plain ASGI that never re-buffers: request id, access log, the cut."""
+"""What surrounds every request, as plain ASGI that never re-buffers: request id, access log."""
 
 import time
 import uuid
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from ..streaming.broker import Cut
 
 _log = structlog.get_logger("graphwire.access")
 
@@ -33,9 +31,6 @@ class Surroundings:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Cut:
-            # Return without the last chunk: the server breaks the connection off, and clients resume.
-            pass
         finally:
             ms = round((time.perf_counter() - started) * 1000, 1)
             _log.debug(

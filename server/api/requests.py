@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 ENCODER_DEPTH_MAX = 254  # orjson writes no deeper than this
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_TRUE = ("1", "true", "True")
+_FLAGS = {"1": True, "true": True, "True": True, "0": False, "false": False, "False": False, "": False}
 
 
 async def body(request: Request, model: type[M]) -> M:
@@ -86,8 +86,11 @@ def path_id(request: Request, name: str) -> str:
 
 
 def flag(request: Request, name: str) -> bool:
-    """A yes-or-no of the query; absent is no."""
-    return request.query_params.get(name) in _TRUE
+    """A yes-or-no of the query; absent is no. Raises Invalid."""
+    found = _FLAGS.get(request.query_params.get(name, ""))
+    if found is None:
+        raise Invalid(f"{name}: must be true or false")
+    return found
 
 
 def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import structlog
-from sse_starlette.sse import EventSourceResponse
+from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from ..errors import (
     Conflict,
@@ -21,6 +22,7 @@ from ..errors import (
     Superseded,
     TooLarge,
 )
+from ..streaming.broker import Cut
 from ..streaming.encode import encode
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +61,22 @@ class Live(EventSourceResponse):
         self, parts: AsyncIterator[bytes], headers: Mapping[str, str], send_timeout: float, media_type: str
     ) -> None:
         super().__init__(parts, headers=headers, media_type=media_type, ping=0, send_timeout=send_timeout)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all parts. Where that is not possible break the connection off: never end it cleanly."""
+        transport = scope.get("graphwire.transport")  # without our own listener the server does it for us
+        try:
+            await super().__call__(scope, receive, send)
+            return
+        except Cut:
+            leave = transport.close if transport else None
+        except SendTimeoutError:
+            _log.info("cut off a reader that does not read", path=scope["path"])
+            leave = transport.abort if transport else None  # close would wait for the reader
+        if leave is not None:
+            leave()
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
 
 def event_stream(parts: AsyncIterator[bytes], location: Mapping[str, str], send_timeout: float) -> Response:

@@ -13,8 +13,8 @@ from . import requests, runs
 async def stream(request: Request) -> Response:
     """Start a run without a thread and stream what it emits."""
     run, asked = await runs.start(request, None)
-    vanish = runs.vanishing(run, asked)
-    return runs.follow(request, run.run_id, BEGINNING, runs.locations(run, "stream"), vanish=vanish)
+    location = {**runs.locations(run, "stream"), "content-location": f"/runs/{run.run_id}"}
+    return runs.follow(request, run.run_id, BEGINNING, location, vanish=runs.vanishing(run, asked))
 
 
 async def wait(request: Request) -> Response:

@@ -23,7 +23,7 @@ from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
 from .failures import describe_failure
 from .run_config import graph_input, runnable_config
-from .stream_modes import LIVE_MODES, Translator, announces_interrupt, graph_modes
+from .stream_modes import LIVE_MODES, Translator, announces_interrupt, graph_modes, root_interrupts
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +37,7 @@ class Attempt:
     handed_over: bool = False  # the server is going down: the next process goes on with the run
     cancellable: bool = True  # not once the graph has ended: the outcome must be committed in peace
     held: list[Entry] = field(default_factory=list)  # interrupts, not to be seen before the commit
+    announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Executor:
     async def execute(self, attempt: Attempt) -> None:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
-        self._broker.open(run.run_id)
+        self._broker.open(run.run_id, run.thread_id)
         self._emit(run, Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt})))
         try:
             outcome = await self._outcome(attempt)
@@ -111,6 +112,7 @@ class Executor:
                     entries = translator.entries(namespace, mode, chunk)
                     # An interrupt must not be seen before its status is committed: a fast answer would meet a
                     # busy thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
+                    attempt.announced.update(root_interrupts(namespace, mode, chunk))
                     if announces_interrupt(mode, chunk) or (attempt.held and mode not in LIVE_MODES):
                         attempt.held += entries
                         continue
@@ -176,7 +178,9 @@ class Executor:
         pending = encode(interrupts_by_task(snapshot))
         waiting = ThreadStatus.interrupted if snapshot.next else ThreadStatus.idle
         if failure is None:
-            interrupts = encode(list(snapshot.interrupts)) if snapshot.interrupts else None
+            # The state does not know the interrupt of a task made by `goto` with a Send; the stream does.
+            found = {**attempt.announced, **{item.id: item for item in snapshot.interrupts}}
+            interrupts = encode(list(found.values())) if found else None
             return Outcome(RunStatus.success, waiting, values, pending, returned_interrupts=interrupts)
         ended = self._failed(attempt, failure)
         status = waiting if ended.status is RunStatus.interrupted else ended.thread_status

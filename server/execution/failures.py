@@ -2,6 +2,7 @@
 
 from langgraph.errors import EmptyInputError, InvalidUpdateError
 
+from ..errors import describe
 from ..models import Json
 
 MASKED = "An internal error occurred"
@@ -24,11 +25,5 @@ def describe_failure(failure: BaseException, error_text: str) -> Json:
     while isinstance(failure, BaseExceptionGroup) and failure.exceptions:
         failure = failure.exceptions[0]
     shown = error_text == "all" or (error_text == "known" and isinstance(failure, KNOWN))
-    return {"error": type(failure).__name__, "message": _text(failure) if shown else MASKED}
-
-
-def _text(failure: BaseException) -> str:
-    try:
-        return str(failure)
-    except Exception:  # __str__ is user code
-        return "(no message)"
+    found = describe(failure)
+    return found if shown else {**found, "message": MASKED}

@@ -84,6 +84,13 @@ def announces_interrupt(mode: str, chunk: Any) -> bool:
     return False
 
 
+def root_interrupts(namespace: tuple[str, ...], mode: str, chunk: Any) -> dict[str, Any]:
+    """The interrupts that a chunk of the root graph tells of, by id."""
+    if namespace or mode not in ("updates", "values") or not isinstance(chunk, dict):
+        return {}
+    return {item.id: item for item in chunk.get(INTERRUPT, ())}
+
+
 def _checkpoint(chunk: dict[str, Any]) -> dict[str, Any]:
     return {
         **chunk,

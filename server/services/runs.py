@@ -89,7 +89,7 @@ class Runs:
             if starter is not None:
                 starter.release()
             raise
-        self._broker.open(run.run_id)
+        self._broker.open(run.run_id, run.thread_id)
         self._tell(displaced)
         self._hand_over(run, starter)
         return run
@@ -188,17 +188,22 @@ class Runs:
         Raises NotFound (contract/runs.md 8; an unknown run is a 404 here).
         """
         run = await self._database.read(lambda tx: statements.get(tx, thread_id, run_id))
-        tail = self._broker.tail(run_id)
-        if run is None and tail is None:
+        if run is None and not self._outlived(thread_id, run_id):
             raise NotFound(f"Run with ID {run_id} not found")
+        tail = self._broker.tail(run_id)
         if tail is None and run is not None and run.status.active:
-            self._broker.open(run_id)
+            self._broker.open(run_id, run.thread_id)
             return BEGINNING
         if last_event_id is not None:
             return Cursor.parse(last_event_id)
         if run is None or not run.status.active:
             return None
         return tail if run.status is RunStatus.running else BEGINNING
+
+    def _outlived(self, thread_id: str | None, run_id: str) -> bool:
+        """Whether there is the log of a temporary run whose row is gone."""
+        owner = self._broker.thread_of(run_id)
+        return owner is not None and thread_id in (None, owner)
 
     # -- what the worker does -----------------------------------------------------------------------------
 

@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
+import ormsgpack
 import structlog
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.store.base import Op, Result
@@ -23,7 +25,7 @@ from langgraph.store.sqlite import SqliteStore
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from ..errors import Superseded
+from ..errors import Superseded, describe
 from . import runs
 from .database import Database, SqliteDatabase, Tx
 
@@ -38,10 +40,26 @@ class TolerantSerializer(JsonPlusSerializer):
         super().__init__(allowed_msgpack_modules=None)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        try:
+        # The exceptions of tasks are langgraph's own business.
+        if obj is None or isinstance(obj, bytes | bytearray | BaseException):
             return super().dumps_typed(obj)
+        try:
+            return "msgpack", ormsgpack.packb(obj, _default, _OPTION)
         except (TypeError, ValueError, RecursionError):
-            return super().dumps_typed(_storable(obj, 0))
+            return "msgpack", ormsgpack.packb(_storable(obj, 0), _default, _OPTION)
+
+
+# langgraph's packer writes "?" for a lone surrogate, also in messages; streams say U+FFFD. Without this
+# option it refuses, and the forgiving path above repairs the text (reliability 2.9).
+_OPTION = jsonplus._option & ~ormsgpack.OPT_REPLACE_SURROGATES
+jsonplus._option = _OPTION
+
+
+def _default(value: Any) -> Any:
+    """langgraph's rule for what msgpack does not know, save that exceptions look as on the streams."""
+    if isinstance(value, BaseException):
+        return describe(value)
+    return jsonplus._msgpack_default(value)
 
 
 def _storable(value: Any, depth: int) -> Any:

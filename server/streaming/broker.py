@@ -63,8 +63,11 @@ class Batch:
 class Broker(Protocol):
     """Keeps the logs. One writer a log, any number of readers."""
 
-    def open(self, run_id: str) -> None:
+    def open(self, run_id: str, thread_id: str) -> None:
         """Begin the log of a new run or of a new attempt; keeps what an earlier attempt wrote."""
+
+    def thread_of(self, run_id: str) -> str | None:
+        """The thread of a log, which may outlive its run; None when there is no such log."""
 
     def append(self, run_id: str, entry: Entry) -> None:
         """Add an entry. Never blocks; any thread."""

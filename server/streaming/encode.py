@@ -21,6 +21,8 @@ from typing import Any
 
 import orjson
 
+from ..errors import describe
+
 DEPTH_MAX = 128  # what lies deeper becomes null; the door refuses such input (reliability A8)
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -79,7 +81,7 @@ def _simplify(value: Any) -> Any:
     if callable(dump := getattr(value, "model_dump", None)):
         return dump()
     if isinstance(value, BaseException):
-        return {"error": type(value).__name__, "message": str(value)}
+        return describe(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
     if isinstance(value, dt.timedelta):

@@ -33,13 +33,15 @@ class _Log:
         "entries",
         "epoch",
         "lock",
+        "thread_id",
         "waiters",
         "waiting_for_end",
         "waking",
     )
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, thread_id: str) -> None:
         self.epoch = epoch
+        self.thread_id = thread_id
         self.entries = Packed()
         self.bytes = 0
         self.ended_at: float | None = None
@@ -117,12 +119,12 @@ class MemoryBroker:
         self._cut = False
         self._lock = threading.Lock()
 
-    def open(self, run_id: str) -> None:
+    def open(self, run_id: str, thread_id: str) -> None:
         with self._lock:
             if run_id not in self._logs:
                 # A log that begins after another never has a smaller epoch: ids only ever grow.
                 self._epoch = max(self._epoch, time.time_ns() // 1_000_000)
-                self._logs[run_id] = _Log(self._epoch)
+                self._logs[run_id] = _Log(self._epoch, thread_id)
 
     def append(self, run_id: str, entry: Entry) -> None:
         log = self._logs.get(run_id)
@@ -152,6 +154,10 @@ class MemoryBroker:
             self._expire()
         if log.waiting_for_end:
             self._loop.call_soon_threadsafe(_resolve, log.waiting_for_end)
+
+    def thread_of(self, run_id: str) -> str | None:
+        log = self._logs.get(run_id)
+        return None if log is None else log.thread_id
 
     def tail(self, run_id: str) -> Cursor | None:
         log = self._logs.get(run_id)

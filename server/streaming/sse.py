@@ -90,4 +90,4 @@ def _gone(cursor: Cursor) -> bytes:
     data = (
         b'{"error":"EventsExpired","message":"Events after this point are no longer held; read the thread"}'
     )
-    return frame(Entry("error", data), str(cursor))
+    return frame(Entry("error", data), str(Cursor(cursor.epoch, max(cursor.offset, 0))))

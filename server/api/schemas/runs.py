@@ -44,6 +44,12 @@ class Command(Body):
             return {key: item for key, item in value.items() if key != "resume"}
         return value
 
+    def said(self) -> dict[str, Any] | None:
+        """What it asks for; None for nothing: clients send empty fields (contract/clients.md 3.2)."""
+        fields = self.model_dump(exclude_unset=True)
+        empty = {name for name in ("goto", "update") if not fields.get(name)}
+        return {name: value for name, value in fields.items() if name not in empty} or None
+
 
 class Config(Body):
     """A RunnableConfig; keys beside these are kept."""
@@ -115,7 +121,7 @@ class RunCreate(Body):
         return RunRequest(
             assistant_id=self.assistant_id,
             input=self.input,
-            command=None if self.command is None else self.command.model_dump(exclude_unset=True),
+            command=None if self.command is None else self.command.said(),
             checkpoint=self._checkpoint(),
             config=self.config.model_dump(exclude_unset=True),
             context=self.context,
