@@ -30,7 +30,7 @@ from .streaming.sse import Rhythm
 
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
 # every token that has to pass from a graph's thread to the thread that serves HTTP.
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0005
 
 
 @asynccontextmanager

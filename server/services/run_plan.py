@@ -1,8 +1,5 @@
 """What a new run will execute with: assistant, thread and request merged (contract/runs.md 3 and 4)."""
 
-from dataclasses import asdict
-from typing import Any
-
 from ..clock import after, now
 from ..errors import Contradiction
 from ..models import Assistant, Caller, Json, Run, RunRequest, RunStatus
@@ -90,18 +87,17 @@ def _caller_keys(caller: Caller) -> Json:
 
 
 def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -> Json:
-    fields: dict[str, Any] = asdict(request)
     return {
-        "input": fields["input"],
-        "command": fields["command"],
-        "checkpoint": fields["checkpoint"],
+        "input": request.input,
+        "command": request.command,
+        "checkpoint": request.checkpoint,
         "config": config,
         "context": context,
         "stream_mode": list(request.stream_mode),
-        "interrupt_before": fields["interrupt_before"],
-        "interrupt_after": fields["interrupt_after"],
+        "interrupt_before": request.interrupt_before,
+        "interrupt_after": request.interrupt_after,
         "webhook": None,
-        "feedback_keys": fields["feedback_keys"],
+        "feedback_keys": request.feedback_keys,
         "temporary": temporary,
         "subgraphs": request.stream_subgraphs,
         "resumable": request.stream_resumable,

@@ -106,8 +106,6 @@ class Runs:
     def _admit(
         self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, *, at_once: bool
     ) -> tuple[Run, Displaced]:
-        if statements.count_pending(tx) >= self._limits.pending_max:
-            raise Overloaded(f"{self._limits.pending_max} runs are waiting; try again later")
         assistant = resolve(tx, request.assistant_id, self._graph_ids)
         run_id, at = new_id(), now()
         on, metadata = self._thread_for(tx, thread_id, request)
@@ -116,6 +114,8 @@ class Runs:
         run = run_plan.plan(request, run_id, on, assistant, metadata, caller, temporary)
         if at_once and request.after_seconds <= 0 and not (thread_id and statements.has_active(tx, on)):
             run = replace(run, status=RunStatus.running, attempt=1)
+        elif statements.count_pending(tx) >= self._limits.pending_max:
+            raise Overloaded(f"{self._limits.pending_max} runs are waiting; try again later")
         statements.add(tx, run)
         told = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         threads.begin_run(tx, on, {**metadata, **told}, at)

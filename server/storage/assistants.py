@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ..models import Assistant
@@ -10,6 +10,7 @@ from .database import Tx
 from .tables import assistants
 
 _COLUMNS = tuple(assistants.c)
+_get = select(*_COLUMNS).where(assistants.c.assistant_id == bindparam("of_assistant"))
 
 
 def _assistant(row: Any) -> Assistant:
@@ -30,7 +31,7 @@ def add_missing(tx: Tx, found: list[Assistant]) -> None:
 
 def get(tx: Tx, assistant_id: str) -> Assistant | None:
     """One assistant by id."""
-    row = tx.execute(select(*_COLUMNS).where(assistants.c.assistant_id == assistant_id)).first()
+    row = tx.execute(_get, {"of_assistant": assistant_id}).first()
     return _assistant(row) if row else None
 
 

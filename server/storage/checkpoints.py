@@ -26,7 +26,6 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from ..errors import Superseded, describe
-from . import runs
 from .database import Database, SqliteDatabase, Tx
 
 T = TypeVar("T")
@@ -111,6 +110,11 @@ class _Statements(SqliteSaver):
             cursor.close()
 
 
+# The fence (reliability D4): whether this attempt may still write. Asked with every write, so without the
+# cost of composing a statement.
+_STILL_OWNED = "SELECT 1 FROM runs WHERE run_id = ? AND attempt = ? AND status = 'running'"
+
+
 class EmbeddedSaver(_Statements):
     """Checkpoints in the embedded database. `fenced()` makes one that writes for one attempt of one run."""
 
@@ -133,9 +137,10 @@ class EmbeddedSaver(_Statements):
 
     def _writing(self, call: Callable[[_Statements], T]) -> Callable[[Tx], T]:
         def work(tx: Tx) -> T:
-            if self._fence and not runs.still_owned(tx, *self._fence):
+            statements = self._on(tx)
+            if self._fence and statements.conn.execute(_STILL_OWNED, self._fence).fetchone() is None:
                 raise Superseded
-            return call(self._on(tx))
+            return call(statements)
 
         return work
 

@@ -1,15 +1,41 @@
-"""Statements about runs: the queue, the lease and the fence are these rows and nothing else."""
+"""Statements about runs: the queue, the lease and the fence are these rows and nothing else.
+
+Each is built once: composing one costs SQLAlchemy more than SQLite takes to run it.
+"""
 
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from ..models import Json, Run, RunStatus
 from .database import Tx
 from .tables import runs
 
 _COLUMNS = tuple(column for column in runs.c if column.name != "seq")
+_NAMES = tuple(column.name for column in _COLUMNS)
 _ACTIVE = (RunStatus.pending, RunStatus.running)
+
+_of_run = runs.c.run_id == bindparam("of_run")
+_of_thread = runs.c.thread_id == bindparam("of_thread")
+_mine = _of_run & (runs.c.attempt == bindparam("of_attempt")) & (runs.c.status == RunStatus.running)
+
+_add = insert(runs)
+_get = select(*_COLUMNS).where(_of_run)
+_get_of_thread = _get.where(_of_thread)
+_active = select(*_COLUMNS).where(_of_thread, runs.c.status.in_(_ACTIVE)).order_by(runs.c.seq)
+_has_active = select(runs.c.seq).where(_of_thread, runs.c.status.in_(_ACTIVE)).limit(1)
+_count_pending = select(func.count()).where(runs.c.status == RunStatus.pending)
+_next_due = select(func.min(runs.c.due_at)).where(runs.c.status == RunStatus.pending)
+_finish = (
+    update(runs)
+    .where(_mine)
+    .values(
+        status=bindparam("to_status"),
+        updated_at=bindparam("at"),
+        error=bindparam("with_error", type_=runs.c.error.type),
+        reason=bindparam("with_reason"),
+    )
+)
 
 
 def _run(row: Any) -> Run:
@@ -20,37 +46,31 @@ def _run(row: Any) -> Run:
 
 def add(tx: Tx, run: Run) -> None:
     """Store a new run at the end of the queue."""
-    tx.execute(insert(runs).values({column.name: getattr(run, column.name) for column in _COLUMNS}))
+    tx.execute(_add, {name: getattr(run, name) for name in _NAMES})
 
 
 def get(tx: Tx, thread_id: str | None, run_id: str) -> Run | None:
     """One run by id, and by thread unless `thread_id` is None."""
-    query = select(*_COLUMNS).where(runs.c.run_id == run_id)
-    if thread_id is not None:
-        query = query.where(runs.c.thread_id == thread_id)
-    row = tx.execute(query).first()
+    if thread_id is None:
+        row = tx.execute(_get, {"of_run": run_id}).first()
+    else:
+        row = tx.execute(_get_of_thread, {"of_run": run_id, "of_thread": thread_id}).first()
     return _run(row) if row else None
 
 
 def active(tx: Tx, thread_id: str) -> list[Run]:
     """The runs of a thread that are waiting or running, in the order they came."""
-    query = (
-        select(*_COLUMNS)
-        .where(runs.c.thread_id == thread_id, runs.c.status.in_(_ACTIVE))
-        .order_by(runs.c.seq)
-    )
-    return [_run(row) for row in tx.execute(query)]
+    return [_run(row) for row in tx.execute(_active, {"of_thread": thread_id})]
 
 
 def has_active(tx: Tx, thread_id: str) -> bool:
     """Whether the thread is busy: delayed runs count (contract/runs.md 13)."""
-    query = select(runs.c.run_id).where(runs.c.thread_id == thread_id, runs.c.status.in_(_ACTIVE)).limit(1)
-    return tx.execute(query).first() is not None
+    return tx.execute(_has_active, {"of_thread": thread_id}).first() is not None
 
 
 def count_pending(tx: Tx) -> int:
     """How many runs wait, over all threads."""
-    return tx.execute(select(func.count()).where(runs.c.status == RunStatus.pending)).scalar_one()
+    return tx.execute(_count_pending).scalar_one()
 
 
 def claim(tx: Tx, at: str, limit: int) -> list[Run]:
@@ -89,17 +109,14 @@ def claim(tx: Tx, at: str, limit: int) -> list[Run]:
 
 def next_due(tx: Tx) -> str | None:
     """When the earliest waiting run may start; None when none waits."""
-    return tx.execute(select(func.min(runs.c.due_at)).where(runs.c.status == RunStatus.pending)).scalar()
+    return tx.execute(_next_due).scalar()
 
 
 def finish(tx: Tx, run: Run, status: RunStatus, at: str, *, error: Json | None, reason: str | None) -> bool:
     """End this attempt of a running run. False when the attempt no longer owns it: the caller is stale."""
-    statement = (
-        update(runs)
-        .where(runs.c.run_id == run.run_id, runs.c.attempt == run.attempt, runs.c.status == RunStatus.running)
-        .values(status=status, updated_at=at, error=error, reason=reason)
-    )
-    return tx.execute(statement).rowcount > 0
+    owner = {"of_run": run.run_id, "of_attempt": run.attempt}
+    change = {"to_status": status, "at": at, "with_error": error, "with_reason": reason}
+    return tx.execute(_finish, {**owner, **change}).rowcount > 0
 
 
 def end_pending(tx: Tx, run_id: str, at: str, reason: str) -> bool:
@@ -128,20 +145,12 @@ def requeue_running(tx: Tx) -> int:
     return tx.execute(statement).rowcount
 
 
-def remove(tx: Tx, run_id: str) -> bool:
-    """Delete a run. False if there was none."""
-    return tx.execute(delete(runs).where(runs.c.run_id == run_id)).rowcount > 0
-
-
-def still_owned(tx: Tx, run_id: str, attempt: int) -> bool:
-    """The fence: whether this attempt may still write (reliability D4)."""
-    query = select(runs.c.seq).where(
-        runs.c.run_id == run_id, runs.c.attempt == attempt, runs.c.status == RunStatus.running
-    )
-    return tx.execute(query).first() is not None
-
-
 def spent(tx: Tx, attempts_max: int) -> list[Run]:
     """Running runs that have used up their attempts."""
     query = select(*_COLUMNS).where(runs.c.status == RunStatus.running, runs.c.attempt >= attempts_max)
     return [_run(row) for row in tx.execute(query)]
+
+
+def remove(tx: Tx, run_id: str) -> bool:
+    """Delete a run. False if there was none."""
+    return tx.execute(delete(runs).where(runs.c.run_id == run_id)).rowcount > 0

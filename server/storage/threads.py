@@ -1,14 +1,45 @@
-"""Statements about threads."""
+"""Statements about threads, each built once (see runs.py)."""
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from ..models import Json, Outcome, Thread, ThreadStatus
 from .database import Tx
 from .tables import threads
 
 _COLUMNS = tuple(threads.c)
+_NAMES = tuple(column.name for column in _COLUMNS)
+_this = threads.c.thread_id == bindparam("of_thread")
+_status_at: dict[str, Any] = {"status": bindparam("to_status"), "updated_at": bindparam("at")}
+
+_add = insert(threads)
+_get = select(*_COLUMNS).where(_this)
+_exists = select(threads.c.thread_id).where(_this)
+_metadata_of = select(threads.c.metadata).where(_this)
+_begin_run = (
+    update(threads)
+    .where(_this)
+    .values(metadata=bindparam("with_metadata", type_=threads.c.metadata.type), **_status_at)
+)
+_set_outcome = (
+    update(threads)
+    .where(_this)
+    .values(
+        {
+            "error": bindparam("with_error", type_=threads.c.error.type),
+            "interrupts": bindparam("with_interrupts", type_=threads.c.interrupts.type),
+            # A run that left no state leaves the values as they were.
+            "values": func.coalesce(
+                bindparam("with_values", type_=threads.c["values"].type), threads.c["values"]
+            ),
+            "state_updated_at": bindparam("at"),
+            **_status_at,
+        }
+    )
+)
+_set_status = update(threads).where(_this).values(**_status_at)
+_remove = delete(threads).where(_this)
 
 
 def _thread(row: Any) -> Thread:
@@ -19,55 +50,49 @@ def _thread(row: Any) -> Thread:
 
 def add(tx: Tx, thread: Thread) -> None:
     """Store a new thread; the id must be free."""
-    values = {column.name: getattr(thread, column.name) for column in _COLUMNS}
-    tx.execute(insert(threads).values(**values))
+    tx.execute(_add, {name: getattr(thread, name) for name in _NAMES})
 
 
 def get(tx: Tx, thread_id: str) -> Thread | None:
     """One thread by id."""
-    row = tx.execute(select(*_COLUMNS).where(threads.c.thread_id == thread_id)).first()
+    row = tx.execute(_get, {"of_thread": thread_id}).first()
     return _thread(row) if row else None
 
 
 def exists(tx: Tx, thread_id: str) -> bool:
     """Whether there is such a thread, without reading its values."""
-    return tx.execute(select(threads.c.thread_id).where(threads.c.thread_id == thread_id)).first() is not None
+    return tx.execute(_exists, {"of_thread": thread_id}).first() is not None
 
 
 def metadata_of(tx: Tx, thread_id: str) -> Json | None:
     """The metadata alone: creating a run must not read a thread's values, which may be megabytes."""
-    row = tx.execute(select(threads.c.metadata).where(threads.c.thread_id == thread_id)).first()
+    row = tx.execute(_metadata_of, {"of_thread": thread_id}).first()
     return row[0] if row else None
 
 
 def begin_run(tx: Tx, thread_id: str, metadata: Json, at: str) -> None:
     """A run was admitted: the thread is busy from now on and tells which graph it runs."""
-    tx.execute(
-        update(threads)
-        .where(threads.c.thread_id == thread_id)
-        .values(status=ThreadStatus.busy, metadata=metadata, updated_at=at)
-    )
+    change = {"with_metadata": metadata, "to_status": ThreadStatus.busy, "at": at}
+    tx.execute(_begin_run, {"of_thread": thread_id, **change})
 
 
 def set_outcome(tx: Tx, thread_id: str, outcome: Outcome, status: ThreadStatus, at: str) -> None:
     """A run ended: its state becomes the thread's. `status` is busy while others wait."""
-    changes: dict[str, Any] = {
-        "status": status,
-        "error": outcome.error,
-        "interrupts": outcome.interrupts,
-        "updated_at": at,
-        "state_updated_at": at,
+    change = {
+        "with_error": outcome.error,
+        "with_interrupts": outcome.interrupts,
+        "with_values": outcome.values,
+        "to_status": status,
+        "at": at,
     }
-    if outcome.values is not None:
-        changes["values"] = outcome.values
-    tx.execute(update(threads).where(threads.c.thread_id == thread_id).values(changes))
+    tx.execute(_set_outcome, {"of_thread": thread_id, **change})
 
 
 def set_status(tx: Tx, thread_id: str, status: ThreadStatus, at: str) -> None:
     """Only the status changed: a run that never started went away."""
-    tx.execute(update(threads).where(threads.c.thread_id == thread_id).values(status=status, updated_at=at))
+    tx.execute(_set_status, {"of_thread": thread_id, "to_status": status, "at": at})
 
 
 def remove(tx: Tx, thread_id: str) -> bool:
     """Delete the thread with its runs. False if there was none."""
-    return tx.execute(delete(threads).where(threads.c.thread_id == thread_id)).rowcount > 0
+    return tx.execute(_remove, {"of_thread": thread_id}).rowcount > 0
