@@ -51,14 +51,14 @@ lock: ## Pin the newest versions that pyproject.toml allows
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
 	$(PYTHON) -m venv "$$scratch"
 	pip() { "$$scratch/bin/python" -m pip --quiet --no-input --disable-pip-version-check "$$@"; }
+	# uvloop has no Windows; the mark keeps the lock installable there.
+	pins() { pip freeze --exclude-editable | sed "s/^uvloop==.*/&; sys_platform != 'win32'/"; }
 	pip install --upgrade 'pip>=25.1'
 	pip install --editable .
-	{ echo '# What the server runs on. Written by `make lock`.'; pip freeze --exclude-editable; } > requirements.lock
+	{ echo '# What the server runs on. Written by `make lock`.'; pins; } > requirements.lock
 	pip install --group dev
 	{ echo '# What developing needs besides. Written by `make lock`.'; echo '-r requirements.lock'
-	  pip freeze --exclude-editable | grep -vxFf requirements.lock; } > requirements-dev.lock
-	# uvloop has no Windows; the mark keeps the lock installable there.
-	sed -i "s/^uvloop==.*/&; sys_platform != 'win32'/" requirements.lock
+	  pins | grep -vxFf requirements.lock; } > requirements-dev.lock
 
 clean: ## Remove what the other targets made, the data of `make dev` included
 	rm -rf $(VENV) .graphwire build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
