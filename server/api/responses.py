@@ -1,5 +1,6 @@
 """JSON out, streams out, and the one table from errors to statuses."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -66,7 +67,10 @@ class Live(EventSourceResponse):
         """Send all parts. Where that is not possible break the connection off: never end it cleanly."""
         transport = scope.get("graphwire.transport")  # without our own listener the server does it for us
         try:
-            await super().__call__(scope, receive, send)
+            if scope["method"] == "HEAD":
+                await super().__call__(scope, receive, send)
+            else:
+                await self._stream_while_connected(receive, send)
             return
         except Cut:
             leave = transport.close if transport else None
@@ -77,6 +81,24 @@ class Live(EventSourceResponse):
             leave()
             while (await receive())["type"] != "http.disconnect":
                 pass
+
+    async def _stream_while_connected(self, receive: Receive, send: Send) -> None:
+        """Stream until the end or until the client is gone: in this task, with one more that listens.
+
+        sse-starlette's own way is a task group of three; a thousand idle streams feel the difference.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        listener = asyncio.create_task(self._listen_for_disconnect(receive))
+        listener.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+        try:
+            await self._stream_response(send)
+        except asyncio.CancelledError:
+            if not listener.done():
+                raise
+            task.uncancel()
+        finally:
+            listener.cancel()
 
 
 def event_stream(parts: AsyncIterator[bytes], location: Mapping[str, str], send_timeout: float) -> Response:
