@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import structlog
+
 from . import __version__, heap
 from .backend import Backend
 from .config import Project, Settings
@@ -28,6 +30,8 @@ from .streaming.memory import Limits, MemoryBroker
 from .streaming.signals import LocalSignals
 from .streaming.sse import Rhythm
 
+_log = structlog.get_logger(__name__)
+
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
 # every token that has to pass from a graph's thread to the thread that serves HTTP.
 SWITCH_SECONDS = 0.0005
@@ -38,6 +42,8 @@ async def embedded(project: Project, settings: Settings, *, url: str = "") -> As
     """One process, one SQLite file. Raises StartupError (bad graph, directory in use)."""
     sys.setswitchinterval(SWITCH_SECONDS)
     heap.prepare()
+    if settings.database_uri or settings.redis_uri:
+        _log.warning("DATABASE_URI and REDIS_URI have no effect: this version keeps everything in SQLite")
     sources = [load_graph(spec, project.root) for spec in project.graphs]
     directory = DataDir(settings.data_dir or project.root / ".graphwire")
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)

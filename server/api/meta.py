@@ -28,4 +28,4 @@ async def openapi(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """The document as a page; it needs nothing from the network."""
-    return HTMLResponse(_PAGE.read_text())
+    return HTMLResponse(_PAGE.read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ def _operation(operation: Operation) -> Json:
         responses["202"] = {"description": "Accepted"}
     found: Json = {
         "operationId": _name(operation),
-        "summary": (operation.handler.__doc__ or "").strip().splitlines()[0],
+        "summary": _summary(operation.handler),
         "tags": [_tag(operation.path)],
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
         "responses": responses,
@@ -62,9 +62,15 @@ def _answer(answer: Any) -> Json:
     if isinstance(answer, str):
         return {"description": "OK", "content": {answer: {"schema": {}}}}
     return {
-        "description": (answer.__doc__ or "").strip().splitlines()[0],
+        "description": _summary(answer),
         "content": {"application/json": {"schema": _link(answer)}},
     }
+
+
+def _summary(described: Any) -> str:
+    """The first line of a docstring, without the source of its rule."""
+    first = (described.__doc__ or "").strip().splitlines()[0]
+    return re.sub(r" *\(contract[^)]*\)", "", first)
 
 
 def _link(model: Any) -> Json:

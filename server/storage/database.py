@@ -62,7 +62,11 @@ class SqliteDatabase:
         _set_pragmas(self._engine, synchronous)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._local = threading.local()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
+        self._readers = ThreadPoolExecutor(
+            READERS, "sqlite-read", initializer=self._connect_reader, initargs=(threading.Barrier(READERS),)
+        )
+        for _ in range(READERS):  # each starts a thread, because the ones before wait at the barrier
+            self._readers.submit(lambda: None)
         self._writer = threading.Thread(target=self._write_loop, name="sqlite-write", daemon=True)
         self._writer.start()
 
@@ -94,11 +98,13 @@ class SqliteDatabase:
         self._jobs.put(_Job(work, future))
         return future
 
+    def _connect_reader(self, all_started: threading.Barrier) -> None:
+        self._local.connection = self._engine.connect()
+        self._local.connection.exec_driver_sql("PRAGMA query_only=ON")
+        all_started.wait()
+
     def _read(self, work: Callable[[Tx], T]) -> T:
-        tx: Tx | None = getattr(self._local, "connection", None)
-        if tx is None:
-            tx = self._local.connection = self._engine.connect()
-            tx.exec_driver_sql("PRAGMA query_only=ON")
+        tx: Tx = self._local.connection
         tx.exec_driver_sql("BEGIN")
         try:
             return work(tx)
