@@ -20,8 +20,7 @@ from .execution.worker import Worker
 from .graph.catalog import Catalog
 from .graph.loader import load_graph
 from .models import Json
-from .services import Assistants, Runs, Services, State, Threads
-from .services.runs import RunLimits
+from .services import Assistants, Attempts, Runs, Services, State, Threads
 from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
@@ -69,21 +68,21 @@ async def _running(
     async def off_loop(work: Coroutine[Any, Any, bytes]) -> bytes:
         return await asyncio.wrap_future(lanes.submit_reading(work).done)
 
-    limits = RunLimits(settings.pending_runs_max, settings.run_attempts_max)
     threads = Threads(database, broker, signals)
-    runs = Runs(database, broker, signals, catalog.ids, limits)
+    runs = Runs(database, broker, signals, catalog.ids, settings.pending_runs_max)
+    attempts = Attempts(database, broker, signals, settings.run_attempts_max)
     assistants = Assistants(database)
     services = Services(assistants, threads, State(threads, catalog, saver, off_loop), runs)
     rules = Rules(settings.run_timeout_seconds, settings.error_text, url)
-    executor = Executor(catalog, saver, broker, runs, rules)
-    worker = Worker(runs, executor, lanes, signals, settings.jobs_per_worker)
+    executor = Executor(catalog, saver, broker, attempts, rules)
+    worker = Worker(attempts, executor, lanes, signals, settings.jobs_per_worker)
 
     runs.start_with(worker)
 
     await assistants.add_automatic(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
     )
-    await runs.recover()
+    await attempts.recover()
     tasks = [
         asyncio.create_task(work)
         for work in (

@@ -17,7 +17,7 @@ from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
 from ..models import Outcome, Run, RunStatus, ThreadStatus
-from ..services.runs import Runs
+from ..services.attempts import Attempts
 from ..storage.checkpoints import EmbeddedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
@@ -53,12 +53,12 @@ class Executor:
     """Executes attempts on the lane it is called on; many at a time."""
 
     def __init__(
-        self, catalog: Catalog, saver: EmbeddedSaver, broker: Broker, runs: Runs, rules: Rules
+        self, catalog: Catalog, saver: EmbeddedSaver, broker: Broker, attempts: Attempts, rules: Rules
     ) -> None:
         self._catalog = catalog
         self._saver = saver
         self._broker = broker
-        self._runs = runs
+        self._attempts = attempts
         self._rules = rules
 
     async def execute(self, attempt: Attempt) -> None:
@@ -79,7 +79,7 @@ class Executor:
         last = list(attempt.held)
         if outcome.status is RunStatus.error and outcome.error:
             last.append(Entry("error", encode(outcome.error)))
-        await self._runs.finish(attempt.run, outcome, last)
+        await self._attempts.finish(attempt.run, outcome, last)
 
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""

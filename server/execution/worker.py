@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import structlog
 
 from ..models import Run
-from ..services.runs import STOP_SECONDS, Runs
+from ..services.attempts import Attempts
+from ..services.runs import STOP_SECONDS
 from ..streaming.signals import Signals
 from .executor import Attempt, Executor
 from .lanes import Job, Lanes
@@ -19,8 +20,10 @@ POLL_SECONDS = 5.0  # the safety net; what starts a run in time is the signal
 class Worker:
     """Runs on the loop of the process; the graphs run on lanes."""
 
-    def __init__(self, runs: Runs, executor: Executor, lanes: Lanes, signals: Signals, slots: int) -> None:
-        self._runs = runs
+    def __init__(
+        self, attempts: Attempts, executor: Executor, lanes: Lanes, signals: Signals, slots: int
+    ) -> None:
+        self._attempts = attempts
         self._executor = executor
         self._lanes = lanes
         self._signals = signals
@@ -42,7 +45,7 @@ class Worker:
 
     async def _claim(self, free: int) -> list[Run]:
         try:
-            return await self._runs.claim(min(free, 32))
+            return await self._attempts.claim(min(free, 32))
         except Exception:  # the task supervisor: a full disk must not end the worker
             _log.exception("could not claim runs")
             return []
@@ -50,7 +53,7 @@ class Worker:
     async def _pause(self) -> float:
         """Seconds to the next delayed run, at most the poll."""
         try:
-            due = await self._runs.next_due()
+            due = await self._attempts.next_due()
         except Exception:  # as above
             return POLL_SECONDS
         if due is None:
@@ -103,7 +106,7 @@ class Worker:
             candidates = [run_id for run_id, (attempt, _) in self._active.items() if attempt.stop is None]
             if not candidates:
                 continue
-            for run_id, stop in (await self._runs.to_stop(candidates)).items():
+            for run_id, stop in (await self._attempts.to_stop(candidates)).items():
                 task = asyncio.create_task(self._stop(run_id, stop))
                 stopping.add(task)
                 task.add_done_callback(stopping.discard)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from .assistants import Assistants
+from .attempts import Attempts
 from .runs import Runs
 from .state import State
 from .threads import Threads
 
-__all__ = ["Assistants", "Runs", "Services", "State", "Threads"]
+__all__ = ["Assistants", "Attempts", "Runs", "Services", "State", "Threads"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,109 @@
+"""What a worker does with runs: claim them, learn which to stop, commit how they ended."""
+
+from collections.abc import Sequence
+
+from ..clock import now
+from ..models import Outcome, Run, RunStatus, ThreadStatus
+from ..storage import checkpoints, threads
+from ..storage import runs as statements
+from ..storage.database import Database, Tx
+from ..streaming.broker import Broker, Entry
+from ..streaming.encode import encode, raw
+from ..streaming.signals import Signals
+
+
+class Attempts:
+    """The attempts to execute runs. No caller stands behind these: the admission asked for leave."""
+
+    def __init__(self, database: Database, broker: Broker, signals: Signals, attempts_max: int) -> None:
+        self._database = database
+        self._broker = broker
+        self._signals = signals
+        self._attempts_max = attempts_max
+
+    async def claim(self, limit: int) -> list[Run]:
+        """Start up to `limit` runs that are due."""
+        return await self._database.write(lambda tx: statements.claim(tx, now(), limit))
+
+    async def next_due(self) -> str | None:
+        """When the earliest waiting run may start."""
+        return await self._database.read(statements.next_due)
+
+    async def to_stop(self, run_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Of these running runs, those that must stop: run id -> (action, reason). A run that is gone too."""
+
+        def work(tx: Tx) -> dict[str, tuple[str, str]]:
+            found: dict[str, tuple[str, str]] = {}
+            for run_id in run_ids:
+                run = statements.get(tx, None, run_id)
+                if run is None:
+                    found[run_id] = ("interrupt", "the run was deleted")
+                elif run.stop:
+                    found[run_id] = (run.stop, run.reason or "")
+            return found
+
+        return await self._database.read(work)
+
+    async def finish(self, run: Run, outcome: Outcome, last: Sequence[Entry]) -> None:
+        """Commit how an attempt ended, then append its `last` events and the end of its log.
+
+        A client that looks when its stream closes sees the final state. An attempt that no longer owns
+        the run changes nothing and says nothing.
+        """
+        left = await self._database.write(lambda tx: self._record(tx, run, outcome))
+        if left is None:
+            return
+        for entry in last:
+            self._broker.append(run.run_id, entry)
+        self._broker.end(run.run_id, _returned(outcome))
+        if left is ThreadStatus.busy:
+            self._signals.notify("runs")  # the thread is free for its next run
+
+    def _record(self, tx: Tx, run: Run, outcome: Outcome) -> ThreadStatus | None:
+        """The status the thread is left in; None when the attempt does not own the run any more."""
+        at = now()
+        own_error = outcome.error if outcome.status is not RunStatus.success else None
+        if not statements.finish(tx, run, outcome.status, at, error=own_error, reason=outcome.reason):
+            return None
+        if outcome.rollback:
+            checkpoints.delete_run(tx, run.thread_id, run.run_id)
+            statements.remove(tx, run.run_id)
+            outcome = Outcome(outcome.status, ThreadStatus.idle, error=outcome.error)
+        others = statements.has_active(tx, run.thread_id)
+        status = ThreadStatus.busy if others else outcome.thread_status
+        if run.temporary and not others:
+            checkpoints.delete_thread(tx, run.thread_id)
+            threads.remove(tx, run.thread_id)
+        else:
+            threads.set_outcome(tx, run.thread_id, outcome, status, at)
+        return status
+
+    async def recover(self) -> int:
+        """After a start of the only worker: what a crash left running waits again, or has had its tries."""
+
+        def work(tx: Tx) -> tuple[int, list[str]]:
+            spent = statements.spent(tx, self._attempts_max)
+            for run in spent:
+                text = f"the server stopped {run.attempt} times while this run was executing; it is given up"
+                failed = Outcome(
+                    RunStatus.error, ThreadStatus.error, error={"error": "RunAbandoned", "message": text}
+                )
+                self._record(tx, run, failed)
+            return statements.requeue_running(tx), [run.run_id for run in spent]
+
+        count, _ = await self._database.write(work)
+        return count
+
+
+def _returned(outcome: Outcome) -> bytes:
+    """What `wait` and `join` answer: the values, with what waits for an answer (contract/runs.md 10)."""
+    if outcome.status in (RunStatus.error,):
+        return encode({"__error__": outcome.error})
+    values = outcome.values or b"{}"
+    if outcome.returned_interrupts is None:
+        return values
+    if not values.startswith(b"{"):
+        return encode({"__interrupt__": raw(outcome.returned_interrupts)})
+    inner = values[1:-1]
+    comma = b"," if inner else b""
+    return b"{" + inner + comma + b'"__interrupt__":' + outcome.returned_interrupts + b"}"
