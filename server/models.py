@@ -139,6 +139,24 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPage:
+    """Which runs of a thread to list."""
+
+    limit: int = 10
+    offset: int = 0
+    status: RunStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSelection:
+    """Active runs to cancel: some of a thread by id, or all in these states."""
+
+    thread_id: str | None = None
+    run_ids: tuple[str, ...] = ()
+    statuses: tuple[RunStatus, ...] = (RunStatus.pending, RunStatus.running)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended and what it left behind, all of it JSON in bytes where graphs made it."""
 

@@ -20,7 +20,7 @@ def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATI
     """The whole document; `assistant_id` names the graphs of this server as examples."""
     models: set[type[BaseModel]] = {Problem}
     for operation in operations:
-        models.update(model for model in (operation.body, operation.answer) if isinstance(model, type))
+        models.update(model for shape in (operation.body, operation.answer) for model in _models(shape))
     listed = sorted(models, key=lambda model: model.__name__)
     _, definitions = models_json_schema([(model, "validation") for model in listed], ref_template=_REFERENCE)
     schemas = definitions.get("$defs", {})
@@ -62,7 +62,7 @@ def _answer(answer: Any) -> Json:
     if isinstance(answer, str):
         return {"description": "OK", "content": {answer: {"schema": {}}}}
     return {
-        "description": _summary(answer),
+        "description": _summary(_models(answer)[0]),
         "content": {"application/json": {"schema": _link(answer)}},
     }
 
@@ -73,7 +73,14 @@ def _summary(described: Any) -> str:
     return re.sub(r" *\(contract[^)]*\)", "", first)
 
 
+def _models(shape: Any) -> list[type[BaseModel]]:
+    shapes = shape if isinstance(shape, list) else [shape]
+    return [model for model in shapes if isinstance(model, type)]
+
+
 def _link(model: Any) -> Json:
+    if isinstance(model, list):
+        return {"type": "array", "items": _link(model[0])}
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 

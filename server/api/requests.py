@@ -23,6 +23,14 @@ async def body(request: Request, model: type[M]) -> M:
     return validate(model, parse(await _read(request, backend(request).body_bytes_max)))
 
 
+async def bodies(request: Request, model: type[M], most: int) -> list[M]:
+    """The request's JSON list as models, at least one. Raises TooLarge or Invalid, which names the item."""
+    value = parse(await _read(request, backend(request).body_bytes_max))
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise Invalid(f"The request body must be a JSON list of 1 to {most} objects")
+    return [validate(model, item, f"{index}.") for index, item in enumerate(value)]
+
+
 async def _read(request: Request, limit: int) -> bytes:
     """At most `limit` bytes: a declared length is refused at once, an undeclared one while it comes."""
     length = request.headers.get("content-length", "")
@@ -60,14 +68,14 @@ def _is_deep(value: Any) -> bool:
     return False
 
 
-def validate(model: type[M], value: Any) -> M:
+def validate(model: type[M], value: Any, at: str = "") -> M:
     """The value as a model. Raises Invalid with one line a problem, each beginning with the field."""
     if not isinstance(value, dict):
-        raise Invalid("The request body must be a JSON object")
+        raise Invalid(f"{at}: must be a JSON object" if at else "The request body must be a JSON object")
     try:
         return model.model_validate(value)
     except ValidationError as failure:
-        raise Invalid("\n".join(_problem(error) for error in failure.errors()[:20])) from None
+        raise Invalid("\n".join(at + _problem(error) for error in failure.errors()[:20])) from None
 
 
 def _problem(error: Any) -> str:
@@ -91,6 +99,14 @@ def flag(request: Request, name: str) -> bool:
     if found is None:
         raise Invalid(f"{name}: must be true or false")
     return found
+
+
+def number(request: Request, name: str, default: int, most: int) -> int:
+    """A whole number of the query from 0 to `most`; absent is the default. Raises Invalid."""
+    text = request.query_params.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or int(text[:20]) > most:
+        raise Invalid(f"{name}: must be a whole number from 0 to {most}")
+    return int(text)
 
 
 def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:

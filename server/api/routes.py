@@ -9,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..models import RunStatus
 from . import meta, runs, state, stateless, threads
 from .schemas.meta import Info, Ok
-from .schemas.runs import RunCreate, RunView
+from .schemas.runs import COLUMNS, RunCreate, RunsCancel, RunView
 from .schemas.threads import StateView, ThreadCreate, ThreadView
 
+Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
 Handler = Callable[[Request], Awaitable[Response]]
 STREAM = "text/event-stream"
 ANY = "application/json"
@@ -27,15 +29,23 @@ class Operation:
     method: str
     path: str
     handler: Handler
-    answer: type[BaseModel] | str | None  # a schema, a media type, or nothing
-    body: type[BaseModel] | None = None
+    answer: Shape | str | None  # a schema, a media type, or nothing
+    body: Shape | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
     query: dict[str, Any] = field(default_factory=dict)
 
 
 _FLAG = {"type": "boolean"}
-_CANCEL = {"wait": _FLAG, "action": {"type": "string", "enum": ["interrupt", "rollback"]}}
+_ACTION = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}}
+_CANCEL = {"wait": _FLAG, **_ACTION}
+_WAITING = {"cancel_on_disconnect": _FLAG}
+_LIST = {
+    "limit": {"type": "integer", "minimum": 0, "maximum": runs.LIST_MAX, "default": 10},
+    "offset": {"type": "integer", "minimum": 0, "maximum": runs.OFFSET_MAX, "default": 0},
+    "status": {"type": "string", "enum": [*RunStatus]},
+    "select": {"type": "array", "items": {"type": "string", "enum": [*COLUMNS]}},
+}
 _JOIN = {"stream_mode": {"type": "array", "items": {"type": "string"}}, "cancel_on_disconnect": _FLAG}
 _STARTING = (400, 404, 409, 413, 422, 503)
 
@@ -56,6 +66,8 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404, 422, 424),
         query={"subgraphs": _FLAG},
     ),
+    Operation("POST", "/threads/{thread_id}/runs", runs.create, RunView, RunCreate, errors=_STARTING),
+    Operation("GET", "/threads/{thread_id}/runs", runs.listing, [RunView], errors=(404, 422), query=_LIST),
     Operation("POST", "/threads/{thread_id}/runs/stream", runs.stream, STREAM, RunCreate, errors=_STARTING),
     Operation("POST", "/threads/{thread_id}/runs/wait", runs.wait, ANY, RunCreate, errors=_STARTING),
     Operation("GET", "/threads/{thread_id}/runs/{run_id}", runs.get, RunView, errors=(404, 422)),
@@ -69,6 +81,26 @@ OPERATIONS: tuple[Operation, ...] = (
         ANY,
         errors=(404, 422),
         query=_CANCEL,
+    ),
+    Operation(
+        "GET",
+        "/threads/{thread_id}/runs/{run_id}/join",
+        runs.join_end,
+        ANY,
+        errors=(404, 422),
+        query=_WAITING,
+    ),
+    Operation("POST", "/runs", stateless.create, RunView, RunCreate, errors=_STARTING),
+    Operation("POST", "/runs/batch", stateless.batch, [RunView], [RunCreate], errors=_STARTING),
+    Operation(
+        "POST",
+        "/runs/cancel",
+        stateless.cancel,
+        None,
+        RunsCancel,
+        status=204,
+        errors=(404, 413, 422),
+        query=_ACTION,
     ),
     Operation("POST", "/runs/stream", stateless.stream, STREAM, RunCreate, errors=_STARTING),
     Operation("POST", "/runs/wait", stateless.wait, ANY, RunCreate, errors=_STARTING),

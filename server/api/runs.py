@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..models import Run, RunRequest
+from ..errors import Invalid
+from ..models import Run, RunPage, RunRequest, RunStatus
 from ..streaming.broker import BEGINNING, Cursor, Cut
 from ..streaming.sse import frames, wants
 from . import requests
 from .context import backend, caller, services
 from .responses import event_stream, json, live_json, no_content
-from .schemas.runs import RunCreate, run_view
+from .schemas.runs import COLUMNS, RunCreate, admitted_view, run_view
 
+LIST_MAX = 1_000
+OFFSET_MAX = 2**31
 _ENDING: set[asyncio.Task[bool]] = set()  # cancellations under way; the loop itself keeps tasks only weakly
 
 
@@ -28,7 +31,39 @@ async def wait(request: Request) -> Response:
     """Start a run on a thread and answer with its final values."""
     thread_id = requests.path_id(request, "thread_id")
     run, asked = await start(request, thread_id)
-    return await_end(request, run, asked)
+    return await_end(request, run.run_id, locations(run, "join"), vanishing(run, asked))
+
+
+async def create(request: Request) -> Response:
+    """Start a run on a thread in the background."""
+    run, _ = await start(request, requests.path_id(request, "thread_id"))
+    return json(admitted_view(run), headers={"content-location": locations(run, "")["content-location"]})
+
+
+async def listing(request: Request) -> Response:
+    """The runs of a thread, newest first (contract/runs.md 2)."""
+    thread_id = requests.path_id(request, "thread_id")
+    status = requests.choice(request, "status", ("", *RunStatus))
+    limit = requests.number(request, "limit", 10, LIST_MAX)
+    offset = requests.number(request, "offset", 0, OFFSET_MAX)
+    columns = requests.words(request, "select")
+    if unknown := sorted(columns.difference(COLUMNS)):
+        raise Invalid(f"select: {', '.join(unknown)} not among {', '.join(COLUMNS)}")
+    page = RunPage(limit, offset, RunStatus(status) if status else None)
+    found = [run_view(run) for run in await services(request).runs.page(caller(request), thread_id, page)]
+    return json([{key: run[key] for key in run if not columns or key in columns} for run in found])
+
+
+async def join_end(request: Request) -> Response:
+    """The result of a run that exists, when it is there (contract/runs.md 10)."""
+    thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
+    result = await services(request).runs.returned(caller(request), thread_id, run_id)
+    path = f"/threads/{thread_id}/runs/{run_id}"
+    location = {"location": f"{path}/join", "content-location": path}
+    if result is not None:
+        return json(result, headers=location)
+    vanish = Vanish(thread_id, run_id) if requests.flag(request, "cancel_on_disconnect") else None
+    return await_end(request, run_id, location, vanish)
 
 
 async def get(request: Request) -> Response:
@@ -123,15 +158,15 @@ def follow(
     return event_stream(parts(), location, door.send_timeout_seconds)
 
 
-def await_end(request: Request, run: Run, asked: RunRequest) -> Response:
+def await_end(request: Request, run_id: str, location: dict[str, str], vanish: Vanish | None) -> Response:
     """Blank lines on the heartbeat's grid, then the run's result (contract/runs.md 10)."""
-    door, vanish = backend(request), vanishing(run, asked)
+    door = backend(request)
 
     async def parts() -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         beat, over = loop.time() + door.rhythm.seconds, False
         try:
-            while (end := await door.broker.ended(run.run_id, beat - loop.time())) is None:
+            while (end := await door.broker.ended(run_id, beat - loop.time())) is None:
                 yield b"\n"
                 beat += door.rhythm.seconds
             over = True
@@ -143,4 +178,4 @@ def await_end(request: Request, run: Run, asked: RunRequest) -> Response:
             if not over and vanish is not None:
                 vanish(request)
 
-    return live_json(parts(), locations(run, "join"), door.send_timeout_seconds)
+    return live_json(parts(), location, door.send_timeout_seconds)

@@ -8,6 +8,11 @@ from starlette.responses import Response
 
 from ..streaming.broker import BEGINNING
 from . import requests, runs
+from .context import caller, services
+from .responses import json, no_content
+from .schemas.runs import RunCreate, RunsCancel, admitted_view
+
+BATCH_MAX = 100
 
 
 async def stream(request: Request) -> Response:
@@ -17,10 +22,33 @@ async def stream(request: Request) -> Response:
     return runs.follow(request, run.run_id, BEGINNING, location, vanish=runs.vanishing(run, asked))
 
 
+async def create(request: Request) -> Response:
+    """Start a run without a thread in the background."""
+    run, _ = await runs.start(request, None)
+    return json(admitted_view(run), headers={"content-location": f"/runs/{run.run_id}"})
+
+
+async def batch(request: Request) -> Response:
+    """Start several runs without a thread, all or none (contract/runs.md 16)."""
+    asked = [item.to_request() for item in await requests.bodies(request, RunCreate, BATCH_MAX)]
+    return json(
+        [admitted_view(run) for run in await services(request).runs.create_batch(caller(request), asked)]
+    )
+
+
+async def cancel(request: Request) -> Response:
+    """Stop several runs (contract/runs.md 14)."""
+    action = requests.choice(request, "action", ("interrupt", "rollback"))
+    which = (await requests.body(request, RunsCancel)).to_selection()
+    await services(request).runs.cancel_many(caller(request), which, action)
+    return no_content()
+
+
 async def wait(request: Request) -> Response:
     """Start a run without a thread and answer with its final values."""
     run, asked = await runs.start(request, None)
-    return runs.await_end(request, run, asked)
+    location = runs.locations(run, "join")
+    return runs.await_end(request, run.run_id, location, runs.vanishing(run, asked))
 
 
 async def join(request: Request) -> Response:

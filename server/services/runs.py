@@ -6,11 +6,12 @@ from typing import Protocol
 
 from ..clock import new_id, now
 from ..errors import Contradiction, NotFound, Overloaded
-from ..models import Caller, Run, RunRequest, RunStatus, ThreadStatus
+from ..models import Caller, Run, RunPage, RunRequest, RunSelection, RunStatus, Thread, ThreadStatus
 from ..storage import runs as statements
 from ..storage import threads
 from ..storage.database import Database, Tx
 from ..streaming.broker import BEGINNING, Broker, Cursor
+from ..streaming.encode import encode
 from ..streaming.signals import Signals
 from . import run_plan
 from .admission import Displaced, admit, displace
@@ -83,6 +84,20 @@ class Runs:
         self._hand_over(run, starter)
         return run
 
+    async def create_batch(self, caller: Caller, requests: Sequence[RunRequest]) -> list[Run]:
+        """Admit stateless runs together: all of them or, when one is wrong, none (contract/runs.md 16)."""
+        for request in requests:
+            run_plan.check(request)
+
+        def work(tx: Tx) -> list[Run]:
+            return [self._admit(tx, caller, None, request, at_once=False)[0] for request in requests]
+
+        runs = await self._database.write(work)
+        for run in runs:
+            self._broker.open(run.run_id, run.thread_id)
+        self._signals.notify("runs")
+        return runs
+
     def _hand_over(self, run: Run, starter: Starter | None) -> None:
         """To the worker that waits for it, or to whichever hears the signal."""
         if starter is not None and run.status is RunStatus.running:
@@ -140,6 +155,14 @@ class Runs:
             raise NotFound(NOTHING_TO_CANCEL)
         await self._broker.ended(run_id, STOP_WAIT_SECONDS if wait else 2 * STOP_SECONDS)
 
+    async def cancel_many(self, caller: Caller, which: RunSelection, action: str) -> None:
+        """Stop several runs: those named of a thread, or all of a status. NotFound when none is stopped."""
+        found = await self._database.read(lambda tx: statements.select_active(tx, which))
+        reason = "interrupt requested via POST /runs/cancel"
+        stopped = [await self.stop(run.thread_id, run.run_id, action, reason) for run in found]
+        if not any(stopped):
+            raise NotFound(NOTHING_TO_CANCEL)
+
     async def stop(self, thread_id: str, run_id: str, action: str, reason: str) -> bool:
         """Have a run stopped, whoever asks. False when there is nothing to stop."""
 
@@ -188,6 +211,37 @@ class Runs:
         if run is None or not run.status.active:
             return None
         return tail if run.status is RunStatus.running else BEGINNING
+
+    async def returned(self, caller: Caller, thread_id: str, run_id: str) -> bytes | None:
+        """What a run answers to those who join it, when only its row is left to tell; None: its log will.
+
+        Raises NotFound for an unknown run.
+        """
+
+        def work(tx: Tx) -> tuple[Run | None, Thread | None]:
+            return statements.get(tx, thread_id, run_id), threads.get(tx, thread_id)
+
+        run, thread = await self._database.read(work)
+        if run is None and not self._outlived(thread_id, run_id):
+            raise NotFound(f"Run with ID {run_id} not found")
+        if self._broker.thread_of(run_id) is not None:
+            return None
+        if run is not None and run.status.active:
+            self._broker.open(run_id, thread_id)
+            return None
+        if run is not None and run.status is RunStatus.error:
+            return encode({"__error__": run.error})
+        return thread.values if thread is not None and thread.values is not None else b"{}"
+
+    async def page(self, caller: Caller, thread_id: str, page: RunPage) -> list[Run]:
+        """The runs of a thread, newest first. Raises NotFound for the thread."""
+
+        def work(tx: Tx) -> list[Run]:
+            if not threads.exists(tx, thread_id):
+                raise missing(thread_id)
+            return statements.page(tx, thread_id, page)
+
+        return await self._database.read(work)
 
     def _outlived(self, thread_id: str | None, run_id: str) -> bool:
         """Whether there is the log of a temporary run whose row is gone."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from ..models import Json, Run, RunStatus
+from ..models import Json, Run, RunPage, RunSelection, RunStatus
 from .database import Tx
 from .tables import runs
 
@@ -61,6 +61,23 @@ def get(tx: Tx, thread_id: str | None, run_id: str) -> Run | None:
 def active(tx: Tx, thread_id: str) -> list[Run]:
     """The runs of a thread that are waiting or running, in the order they came."""
     return [_run(row) for row in tx.execute(_active, {"of_thread": thread_id})]
+
+
+def page(tx: Tx, thread_id: str, wanted: RunPage) -> list[Run]:
+    """Some runs of a thread, newest first."""
+    query = select(*_COLUMNS).where(runs.c.thread_id == thread_id)
+    if wanted.status is not None:
+        query = query.where(runs.c.status == wanted.status)
+    query = query.order_by(runs.c.seq.desc()).limit(wanted.limit).offset(wanted.offset)
+    return [_run(row) for row in tx.execute(query)]
+
+
+def select_active(tx: Tx, which: RunSelection) -> list[Run]:
+    """The waiting and running runs of a selection, in the order they came."""
+    query = select(*_COLUMNS).where(runs.c.status.in_(which.statuses))
+    if which.thread_id is not None:
+        query = query.where(runs.c.thread_id == which.thread_id, runs.c.run_id.in_(which.run_ids))
+    return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 
 def has_active(tx: Tx, thread_id: str) -> bool:

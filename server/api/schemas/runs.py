@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ...models import Run, RunRequest
+from ...models import Run, RunRequest, RunSelection, RunStatus
 from .base import NAMES_MAX, Body, Metadata, UuidText
 
 StreamMode = Literal[
@@ -152,6 +152,29 @@ class RunCreate(Body):
         return None if self.checkpoint_id is None else {"checkpoint_id": self.checkpoint_id}
 
 
+class RunsCancel(Body):
+    """Which runs to cancel: `thread_id` with `run_ids`, or `status`, one of the two."""
+
+    thread_id: UuidText | None = None
+    run_ids: Annotated[list[UuidText], Field(min_length=1, max_length=NAMES_MAX)] | None = None
+    status: Literal["pending", "running", "all"] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "RunsCancel":
+        named = self.thread_id is not None and self.run_ids is not None
+        partly = (self.thread_id is None) != (self.run_ids is None)
+        if partly or named == (self.status is not None):
+            raise ValueError("give either status, or thread_id with run_ids")
+        return self
+
+    def to_selection(self) -> RunSelection:
+        """The selection for the services."""
+        if self.status is None:
+            return RunSelection(self.thread_id, tuple(self.run_ids or ()))
+        statuses = RunSelection().statuses if self.status == "all" else (RunStatus(self.status),)
+        return RunSelection(statuses=statuses)
+
+
 class RunView(BaseModel):
     """A run as clients see it (contract/runs.md 3); `error` and `reason` say how it ended."""
 
@@ -168,6 +191,14 @@ class RunView(BaseModel):
     error: dict[str, Any] | None = None
     reason: str | None = None
     attempt: int = 0
+
+
+COLUMNS = (*RunView.model_fields,)
+
+
+def admitted_view(run: Run) -> dict[str, Any]:
+    """The JSON of a run that was just admitted: pending, though it may have begun (contract/runs.md 3)."""
+    return {**run_view(run), "status": RunStatus.pending}
 
 
 def run_view(run: Run) -> dict[str, Any]:
