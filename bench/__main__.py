@@ -21,7 +21,7 @@ from .server import graphwire
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens: under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens: about a minute")
     parser.add_argument("--baselines", action="store_true", help="without Graphwire")
     parser.add_argument("--url", help="measure this running server of bench/langgraph.json instead of ours")
     parser.add_argument("--pid", type=int, help="its process, for the memory scenarios")

@@ -23,7 +23,7 @@ class Round:
 
 
 async def measure(lineup: Lineup) -> list[Row]:
-    tokens = 100 if lineup.quick else 200
+    tokens = 75 if lineup.quick else 200
 
     async def server(subject: Subject) -> Round:
         return await paced(subject.api, tokens)
