@@ -1,0 +1,108 @@
+"""Migrations make exactly the tables that the statements expect, once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import IntegrityError
+
+from server.storage.checkpoints import open_embedded
+from server.storage.database import SqliteDatabase
+from server.storage.migrate import migrate
+from server.storage.tables import metadata
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
+    opened = SqliteDatabase(tmp_path / "graphwire.db")
+    migrate(opened.engine)
+    yield opened
+    opened.close()
+
+
+def ours(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+    """LangGraph's tables are its own business, and the version is Alembic's."""
+    return kind != "table" or name in metadata.tables
+
+
+def schema(database: SqliteDatabase) -> list[tuple[str, str]]:
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    return database.read_now(lambda tx: [(row.name, row.sql) for row in tx.exec_driver_sql(query)])
+
+
+def facts(found: list[dict[str, Any]]) -> list[str]:
+    """What an inspector found, in a form that can be compared."""
+    options = [{key: str(value) for key, value in item.pop("dialect_options", {}).items()} for item in found]
+    return sorted(f"{item} {more}" for item, more in zip(found, options, strict=True))
+
+
+def test_a_fresh_database_has_the_tables_of_the_code(database: SqliteDatabase) -> None:
+    open_embedded(database)
+    with database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True, "include_object": ours}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_fresh_database_has_the_checks_and_partial_indexes_of_the_code(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    """What Alembic does not compare: the very rules that hold when the code does not."""
+    direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
+    metadata.create_all(direct)
+    made, expected = inspect(database.engine), inspect(direct)
+    for table in metadata.tables:
+        for name in ("get_check_constraints", "get_indexes", "get_foreign_keys", "get_unique_constraints"):
+            assert facts(getattr(made, name)(table)) == facts(getattr(expected, name)(table)), (table, name)
+    direct.dispose()
+
+
+def test_migrating_twice_does_nothing(database: SqliteDatabase) -> None:
+    before = schema(database)
+    migrate(database.engine)
+    assert schema(database) == before
+
+
+def test_migrating_keeps_what_is_there(database: SqliteDatabase) -> None:
+    insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}')"
+    database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
+    migrate(database.engine)
+    assert database.read_now(lambda tx: tx.exec_driver_sql("SELECT thread_id FROM threads").scalar()) == "t"
+
+
+def test_a_database_of_a_newer_version_is_refused(database: SqliteDatabase) -> None:
+    newer = "UPDATE alembic_version SET version_num = '9999'"
+    database.write_now(lambda tx: tx.exec_driver_sql(newer).rowcount)
+    before = schema(database)
+    with pytest.raises(CommandError):
+        migrate(database.engine)
+    assert schema(database) == before
+
+
+def test_a_refused_migration_leaves_no_lock_behind(database: SqliteDatabase) -> None:
+    newer = "UPDATE alembic_version SET version_num = '9999'"
+    database.write_now(lambda tx: tx.exec_driver_sql(newer).rowcount)
+    with pytest.raises(CommandError):
+        migrate(database.engine)
+    back = "UPDATE alembic_version SET version_num = '0001'"
+    assert database.write_now(lambda tx: tx.exec_driver_sql(back).rowcount) == 1
+
+
+@pytest.mark.parametrize(("table", "status"), [("runs", "cancelled"), ("threads", "sleeping")])
+def test_the_schema_knows_every_status_and_no_other(
+    database: SqliteDatabase, table: str, status: str
+) -> None:
+    insert = {
+        "threads": "INSERT INTO threads "
+        f"VALUES ('t', '', '', '', '{{}}', '{status}', '{{}}', NULL, NULL, '')",
+        "runs": "INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, "
+        "multitask_strategy, created_at, updated_at, due_at) "
+        f"VALUES ('r', 't', 'a', 'g', '{status}', '{{}}', '{{}}', 'enqueue', '', '', '')",
+    }[table]
+    with pytest.raises(IntegrityError, match="CHECK"):
+        database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
