@@ -12,11 +12,11 @@ from typing import Any
 import click
 import structlog
 
-from . import __version__, logs
+from . import __version__, logs, loops
 from .config import Project, Settings, apply_environment, load_project, load_settings
 from .errors import StartupError
 from .reload import run_reloading
-from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen, loop_factory
+from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen
 
 Command = Callable[..., None]
 
@@ -99,7 +99,7 @@ def run(flags: Flags) -> None:
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_json)
     sock = listen(flags.host, flags.port)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loops.make) as runner:
         runner.run(serve_on(sock, project, settings, address_of(flags.host, sock), flags.parent))
 
 

@@ -10,7 +10,8 @@ GraphwireError
 │   ├── NotFound            no such thing, or not the caller's
 │   ├── Conflict            the thing is busy or exists already
 │   ├── TooLarge            more than a limit allows
-│   └── NotAGraph           user code returned something that is not a graph
+│   ├── NotAGraph           user code returned something that is not a graph
+│   └── GraphFailed         the graph's own code failed when it was asked for something
 ├── Overloaded              a queue is full; try again later
 └── Superseded              this attempt of a run no longer owns it
 
@@ -73,6 +74,10 @@ class TooLarge(RequestError):
 
 class NotAGraph(RequestError):
     """The graph's factory did not return a graph."""
+
+
+class GraphFailed(RequestError):
+    """The graph failed."""
 
 
 class Overloaded(GraphwireError):

@@ -3,7 +3,8 @@
 import ctypes
 import gc
 
-_M_ARENA_MAX = -8  # malloc.h of glibc
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
+LARGE_BYTES = 128 * 1024
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -19,6 +20,9 @@ def prepare() -> None:
     """
     if libc := _libc():
         libc.mallopt(_M_ARENA_MAX, 1)
+        # Said once, it stays: glibc would raise it with every large block that is freed, and put the next
+        # ones among the small ones.
+        libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def freeze() -> None:

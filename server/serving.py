@@ -62,15 +62,6 @@ def address_of(host: str, sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it exists, else Python's own loop."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: they end the process by the signal, not with status 0."""
 

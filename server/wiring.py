@@ -89,7 +89,7 @@ async def _running(
             worker.work(),
             worker.obey(),
             lanes.watch(blocking_place),
-            sweep(broker, lambda: worker.ended),
+            sweep(broker, worker),
         )
     ]
     heap.freeze()

@@ -113,7 +113,7 @@ def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
     """One of a few words of the query; absent is the first. Raises Invalid."""
     found = request.query_params.get(name, allowed[0])
     if found not in allowed:
-        raise Invalid(f"{name}: must be one of {', '.join(allowed)}")
+        raise Invalid(f"{name}: must be one of {', '.join(word for word in allowed if word)}")
     return found
 
 

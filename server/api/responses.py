@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import (
     Conflict,
     Contradiction,
+    GraphFailed,
     GraphwireError,
     Invalid,
     NotAGraph,
@@ -35,6 +36,7 @@ STATUS: dict[type[GraphwireError], int] = {
     Conflict: 409,
     TooLarge: 413,
     NotAGraph: 424,
+    GraphFailed: 400,
     Overloaded: 503,
     Superseded: 409,
     RequestError: 400,

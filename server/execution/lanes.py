@@ -17,12 +17,13 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from .. import loops
+
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 BLOCKED_SECONDS = 0.1  # a loop that does not answer for so long is blocked
 LOOK_SECONDS = 0.05
-IDLE_SPARES_MAX = 8
 
 
 class Job(Generic[T]):
@@ -61,7 +62,7 @@ class Lane:
     def __init__(self, name: str, pool: ThreadPoolExecutor) -> None:
         self.name = name
         self.active = 0
-        self._loop = asyncio.new_event_loop()
+        self._loop = loops.make()
         self._loop.set_default_executor(pool)
         self._asked: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"lane {name}", daemon=True)
@@ -102,7 +103,7 @@ class Lane:
             try:
                 self._loop.run_forever()
             except (SystemExit, KeyboardInterrupt):
-                # asyncio lets these two through a task into the loop. The task has ended with them and its
+                # A loop lets these two through a task into the loop. The task has ended with them and its
                 # run will say so; a graph must not be able to stop the server (contract/runs.md 12).
                 continue
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from .. import heap
 from ..streaming.broker import Broker
+from .worker import Worker
 
-SWEEP_SECONDS = 1.0
-SHARE_MAX = 0.01  # of the time, for collecting garbage: it stops every thread
+SWEEP_SECONDS = 0.5
+SHARE_MAX = 0.01  # of the time, for collecting garbage while runs are under way: it stops every thread
 
 
-async def sweep(broker: Broker, ended: Callable[[], int]) -> None:
-    """For ever: forget old logs, and collect what runs left behind; `ended` counts the runs that ended.
+async def sweep(broker: Broker, worker: Worker) -> None:
+    """For ever: forget old logs, and collect what runs left behind: now and then, and when all have ended.
 
     Python looks for cycles when much is allocated, not when much can be freed: the chunks of a long answer
     would stay until the next one.
@@ -22,7 +22,7 @@ async def sweep(broker: Broker, ended: Callable[[], int]) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         broker.expire()
         now = time.monotonic()
-        if ended() != seen and now >= not_before:
-            seen = ended()
+        if worker.ended != seen and (worker.idle or now >= not_before):
+            seen = worker.ended
             heap.settle()
             not_before = now + (time.monotonic() - now) / SHARE_MAX

@@ -62,6 +62,11 @@ class Worker:
         # A run that is due and was not claimed waits for its thread: the end of the other run will ring.
         return min(left, POLL_SECONDS) if left > 0 else POLL_SECONDS
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being executed."""
+        return not self._active
+
     def _free(self) -> int:
         return self._slots - len(self._active) - self._reserved
 

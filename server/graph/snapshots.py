@@ -67,6 +67,13 @@ def address(config: Any) -> Json | None:
     return {key: inner[key] for key in keys if inner.get(key) is not None}
 
 
+def _error_text(error: Any) -> str | None:
+    """The repr of an exception; from a checkpoint it comes as that text already."""
+    if error is None:
+        return None
+    return error if isinstance(error, str) else repr(error)
+
+
 def _task(task: PregelTask) -> Json:
     state = task.state
     nested = snapshot_json(state) if isinstance(state, StateSnapshot) else None
@@ -74,7 +81,7 @@ def _task(task: PregelTask) -> Json:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": repr(task.error) if task.error else None,
+        "error": _error_text(task.error),
         "interrupts": [interrupt_json(item) for item in task.interrupts],
         "checkpoint": address(state) if nested is None else None,
         "state": nested,

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import GraphFailed, GraphwireError, NotFound, describe
 from ..graph.catalog import Catalog
 from ..graph.snapshots import empty_snapshot, snapshot_json
 from ..models import Caller, Json, Thread
@@ -31,7 +31,15 @@ class State:
             return encode(empty_snapshot())
         if graph_id not in self._catalog:
             raise NotFound(f"Graph {graph_id} of thread {thread_id} not found")
-        return await self._off_loop(self._read(thread, str(graph_id), subgraphs))
+        try:
+            return await self._off_loop(self._read(thread, str(graph_id), subgraphs))
+        except GraphwireError:
+            raise
+        except Exception as failure:  # the run boundary of reading: factories and reducers are user code
+            found = describe(failure)
+            raise GraphFailed(
+                f"The graph cannot show its state: {found['error']}: {found['message']}"
+            ) from failure
 
     async def _read(self, thread: Thread, graph_id: str, subgraphs: bool) -> bytes:
         inner: Json = {**thread.config.get("configurable", {}), "thread_id": thread.thread_id}

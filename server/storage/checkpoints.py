@@ -32,11 +32,15 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
+# Without these a secret that no state declares would come back as the text it hides.
+_SECRETS = (("pydantic.types", "SecretStr"), ("pydantic.types", "SecretBytes"))
+
+
 class TolerantSerializer(JsonPlusSerializer):
     """LangGraph's msgpack, strict on the way in, forgiving on the way out."""
 
     def __init__(self) -> None:
-        super().__init__(allowed_msgpack_modules=None)
+        super().__init__(allowed_msgpack_modules=_SECRETS)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         # The exceptions of tasks are langgraph's own business.
@@ -151,7 +155,7 @@ class EmbeddedSaver(_Statements):
         return self._database.read_now(self._reading(lambda saver: saver.get_tuple(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._database.read(self._reading(lambda saver: saver.get_tuple(config)))
+        return self._database.read_here(self._reading(lambda saver: saver.get_tuple(config)))
 
     def list(self, config: RunnableConfig | None, **filters: Any) -> Iterator[CheckpointTuple]:
         yield from self._database.read_now(self._reading(lambda saver: [*saver.list(config, **filters)]))

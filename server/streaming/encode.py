@@ -25,8 +25,9 @@ from ..errors import describe
 
 DEPTH_MAX = 128  # what lies deeper becomes null; the door refuses such input (reliability A8)
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
-_SCALARS = (uuid.UUID, dt.date, dt.time, dt.datetime)
+# Dates go through Python: orjson 3.13 crashes the process on a time zone whose code raises.
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATETIME
+_DATES = (dt.date, dt.time)  # a datetime is a date
 _AS_TEXT = (
     pathlib.PurePath,
     ipaddress.IPv4Address,
@@ -84,6 +85,8 @@ def _simplify(value: Any) -> Any:
         return describe(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
+    if isinstance(value, _DATES):
+        return value.isoformat()
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
     if isinstance(value, decimal.Decimal):
@@ -106,7 +109,14 @@ def _simplify(value: Any) -> Any:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """`value` made of what orjson takes without asking."""
+    """`value` made of what orjson takes without asking; null where its own code fails."""
+    try:
+        return _made_plain(value, depth)
+    except Exception:  # attributes and iteration are user code
+        return None
+
+
+def _made_plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | orjson.Fragment):
         return value
     if isinstance(value, enum.Enum):
@@ -117,7 +127,7 @@ def _plain(value: Any, depth: int) -> Any:
         return int(value) if _INT_MIN <= value <= _INT_MAX else orjson.Fragment(_digits(value))
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if isinstance(value, _SCALARS):
+    if isinstance(value, uuid.UUID):
         return value
     if depth >= DEPTH_MAX:
         return None
@@ -152,6 +162,11 @@ def _key(key: Any) -> str:
         return "null"
     if isinstance(key, bool):
         return "true" if key else "false"
-    if isinstance(key, dt.date | dt.time):
+    if isinstance(key, int):
+        return _digits(key)
+    if isinstance(key, _DATES):
         return key.isoformat()
-    return _text(str(key))
+    try:
+        return _text(str(key))
+    except Exception:  # __str__ is user code
+        return f"<{type(key).__name__}>"

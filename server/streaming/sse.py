@@ -56,34 +56,39 @@ async def frames(
     """
     loop = asyncio.get_running_loop()
     beat = loop.time() + rhythm.seconds
-    cursor, opening = after, True
-    while True:
+    cursor, opening, over = after, True, False
+    while not over:
         batch = await broker.read(run_id, cursor, beat - loop.time())
         if batch is None or batch.lost:
             yield _gone(cursor)
             return
-        parts = _render(batch, wanted)
-        if parts and opening:
-            parts[0] = parts[0][:-2] + RETRY
-            opening = False
-        if loop.time() >= beat:
-            parts.append(HEARTBEAT)
-            beat += rhythm.seconds
-        if parts:
-            yield b"".join(parts)
         if batch.entries:
-            cursor = batch.last
-            if batch.entries[-1].event == END:
-                return
+            cursor, over = batch.last, batch.entries[-1].event == END
+        part = _render(batch, wanted)
+        del batch  # a client that does not read keeps this waiting below, with one piece of memory, not many
+        if part and opening:
+            part, opening = _with_retry(part), False
+        if loop.time() >= beat:
+            part += HEARTBEAT
+            beat += rhythm.seconds
+        if part:
+            yield part
 
 
-def _render(batch: Batch, wanted: Callable[[str], bool]) -> list[bytes]:
+def _render(batch: Batch, wanted: Callable[[str], bool]) -> bytes:
+    """The frames of a batch, joined: one write."""
     epoch, first = batch.first.epoch, batch.first.offset
-    return [
+    return b"".join(
         frame(entry, f"{epoch}-{first + index}")
         for index, entry in enumerate(batch.entries)
         if entry.event != END and wanted(entry.event)
-    ]
+    )
+
+
+def _with_retry(part: bytes) -> bytes:
+    """The part with the time that EventSource waits before it comes back, in its first frame."""
+    end = part.index(b"\r\n\r\n") + 2
+    return part[:end] + RETRY + part[end + 2 :]
 
 
 def _gone(cursor: Cursor) -> bytes:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server.storage.database import BATCH_MAX, Database, SqliteDatabase, Tx
@@ -144,10 +144,11 @@ async def test_no_update_is_lost_among_two_hundred_writers(database: Database) -
 async def test_what_waits_together_is_committed_together(database: SqliteDatabase) -> None:
     commits: list[str] = []
 
-    @event.listens_for(database.engine, "before_cursor_execute")
-    def count(connection: object, cursor: object, statement: str, *_: object) -> None:
+    def count(statement: str) -> None:
         commits.extend([statement] if statement == "COMMIT" else [])
 
+    await database.write(lambda tx: tx.connection.driver_connection.set_trace_callback(count))
+    commits.clear()
     gate = Gate(database)
     held = await gate.hold()
     waiting = asyncio.gather(*(database.write(add(f"w{number}")) for number in range(200)))
