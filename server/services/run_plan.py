@@ -66,7 +66,10 @@ def plan(
 def _settings(request: RunRequest, assistant: Assistant, own: Json) -> tuple[Json, Json]:
     """(config, context): context and configurable mirror each other, whichever was given."""
     said = _user_keys(request.config.get("configurable", {}))
-    configurable = {**_user_keys(assistant.config.get("configurable", {})), **(said or request.context)}
+    configurable = {
+        **_user_keys(assistant.config.get("configurable", {})),
+        **(said or _user_keys(request.context)),
+    }
     context = {**assistant.context, **(request.context or said)}
     config = {**assistant.config, **request.config, "configurable": {**configurable, **own}}
     return config, context

@@ -31,6 +31,9 @@ from .database import Database, SqliteDatabase, Tx
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
+DEPTH_MAX = 100
+VALUES_MAX = 2_000_000  # a value that contains itself in many ways must not keep the writer for ever
+
 
 # Without these a secret that no state declares would come back as the text it hides.
 _SECRETS = (("pydantic.types", "SecretStr"), ("pydantic.types", "SecretBytes"))
@@ -49,7 +52,7 @@ class TolerantSerializer(JsonPlusSerializer):
         try:
             return "msgpack", ormsgpack.packb(obj, _default, _OPTION)
         except (TypeError, ValueError, RecursionError):
-            return "msgpack", ormsgpack.packb(_storable(obj, 0), _default, _OPTION)
+            return "msgpack", ormsgpack.packb(_Storable().of(obj), _default, _OPTION)
 
 
 # langgraph's packer writes "?" for a lone surrogate, also in messages; streams say U+FFFD. Without this
@@ -65,40 +68,63 @@ def _default(value: Any) -> Any:
     return jsonplus._msgpack_default(value)
 
 
-def _storable(value: Any, depth: int) -> Any:
-    """The nearest value that msgpack can hold: text for odd keys, U+FFFD for lone surrogates, else None."""
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
-        return decimal.Decimal(value)
-    if depth > 100:
-        return None
-    if isinstance(value, dict):
-        return {_storable_key(key): _storable(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | set | frozenset) or type(value) is tuple:
-        return type(value)(_storable(item, depth + 1) for item in value)
-    if isinstance(value, BaseModel):
-        changes = {name: _storable(item, depth + 1) for name, item in value.__dict__.items()}
-        return value.model_copy(update=changes)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [field.name for field in dataclasses.fields(value) if field.init]
-        return dataclasses.replace(
-            value, **{name: _storable(getattr(value, name), depth + 1) for name in fields}
-        )
+class _Storable:
+    """Makes the nearest value that msgpack can hold: text for odd keys, U+FFFD for surrogates, else None."""
+
+    def __init__(self) -> None:
+        self._left = VALUES_MAX
+        self._path: set[int] = set()  # the containers around the value at hand: a cycle ends as None
+
+    def of(self, value: Any) -> Any:
+        self._left -= 1
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+            return decimal.Decimal(value)
+        if self._left < 0 or len(self._path) >= DEPTH_MAX or id(value) in self._path:
+            return None
+        self._path.add(id(value))
+        try:
+            return self._container(value)
+        except Exception:  # attributes and iteration are user code
+            return None
+        finally:
+            self._path.discard(id(value))
+
+    def _container(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {_storable_key(key): self.of(item) for key, item in value.items()}
+        if isinstance(value, list | set | frozenset) or type(value) is tuple:
+            return type(value)(self.of(item) for item in value)
+        if isinstance(value, tuple) and hasattr(value, "_make"):  # a named tuple
+            return value._make(self.of(item) for item in value)
+        if isinstance(value, BaseModel):
+            fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
+            copied = value.model_copy(update={name: self.of(item) for name, item in fields.items()})
+            return copied if _fits(copied) else None
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [field.name for field in dataclasses.fields(value) if field.init]
+            replaced = dataclasses.replace(value, **{name: self.of(getattr(value, name)) for name in names})
+            return replaced if _fits(replaced) else None
+        return value if _fits(value) else None
+
+
+def _fits(value: Any) -> bool:
     try:
-        JsonPlusSerializer.dumps_typed(_PROBE, value)
+        ormsgpack.packb(value, _default, _OPTION)
     except (TypeError, ValueError, RecursionError):
         _log.warning("a value in the state cannot be stored and becomes null", type=type(value).__qualname__)
-        return None
-    return value
+        return False
+    return True
 
 
-_PROBE = JsonPlusSerializer(allowed_msgpack_modules=None)
+def _text(value: str) -> str:
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _storable_key(key: Any) -> Any:
     if isinstance(key, str):
-        return _storable(key, 0)
+        return _text(key)
     return key if key is None or isinstance(key, bool | int | float) else str(key)
 
 

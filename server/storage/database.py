@@ -123,6 +123,8 @@ class SqliteDatabase:
         raw.execute("BEGIN")
         try:
             return work(tx)
+        except StopIteration as failure:
+            raise _deliverable(failure) from failure
         finally:
             raw.execute("ROLLBACK")
 
@@ -177,10 +179,15 @@ def _run_in_savepoint(tx: Tx, raw: sqlite3.Connection, job: _Job, done: list[tup
     except BaseException as failure:
         raw.execute("ROLLBACK TO job")
         raw.execute("RELEASE job")
-        job.future.set_exception(failure)
+        job.future.set_exception(_deliverable(failure))
     else:
         raw.execute("RELEASE job")
         done.append((job, result))
+
+
+def _deliverable(failure: BaseException) -> BaseException:
+    """An exception that can enter a future; a StopIteration cannot, and its caller would wait for ever."""
+    return RuntimeError(f"work raised {failure!r}") if isinstance(failure, StopIteration) else failure
 
 
 def _raw(tx: Tx) -> sqlite3.Connection:

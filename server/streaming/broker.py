@@ -23,6 +23,13 @@ class Entry(NamedTuple):
     shared: bytes = b""
 
 
+def printable(name: str) -> str:
+    """An event name that cannot forge a field or break an encoding: subgraphs bring users' text into it."""
+    if name.isprintable():
+        return name
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """A place in a log: after entry `offset` of the log that began at `epoch` (milliseconds).

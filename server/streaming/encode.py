@@ -24,6 +24,7 @@ import orjson
 from ..errors import describe
 
 DEPTH_MAX = 128  # what lies deeper becomes null; the door refuses such input (reliability A8)
+VALUES_MAX = 2_000_000  # on the slow path, which a value that contains itself in many ways would never leave
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 # Dates go through Python: orjson 3.13 crashes the process on a time zone whose code raises.
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATETIME
@@ -45,7 +46,7 @@ def encode(value: Any) -> bytes:
     try:
         data = orjson.dumps(value, _unknown, _OPTIONS)
     except (TypeError, ValueError, RecursionError):
-        data = orjson.dumps(_plain(value, 0), option=_OPTIONS)
+        data = orjson.dumps(_Plain().of(value), option=_OPTIONS)
     return _escape(data)
 
 
@@ -108,39 +109,50 @@ def _simplify(value: Any) -> Any:
     return None
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """`value` made of what orjson takes without asking; null where its own code fails."""
-    try:
-        return _made_plain(value, depth)
-    except Exception:  # attributes and iteration are user code
-        return None
+class _Plain:
+    """Makes one value plain, of what orjson takes without asking. Cycles and what is too much are null."""
 
+    def __init__(self) -> None:
+        self._left = VALUES_MAX
+        self._path: set[int] = set()  # the containers around the value at hand
 
-def _made_plain(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | orjson.Fragment):
-        return value
-    if isinstance(value, enum.Enum):
-        return _plain(value.value, depth + 1)
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, int):
-        return int(value) if _INT_MIN <= value <= _INT_MAX else orjson.Fragment(_digits(value))
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, uuid.UUID):
-        return value
-    if depth >= DEPTH_MAX:
-        return None
-    if isinstance(value, dict):
-        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | set | frozenset) or type(value) is tuple:
-        return [_plain(item, depth + 1) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        return {name: _plain(getattr(value, name, None), depth + 1) for name in fields}
-    if callable(to_list := getattr(value, "tolist", None)):  # a numpy array or scalar
-        return _plain(to_list(), depth + 1)
-    return _plain(_unknown(value), depth + 1)
+    def of(self, value: Any) -> Any:
+        self._left -= 1
+        if self._left < 0 or len(self._path) >= DEPTH_MAX or id(value) in self._path:
+            return None
+        try:
+            return self._scalar(value)
+        except Exception:  # attributes and iteration are user code
+            return None
+
+    def _scalar(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | orjson.Fragment | uuid.UUID):
+            return value
+        if isinstance(value, enum.Enum):
+            return self.of(value.value)
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, int):
+            return int(value) if _INT_MIN <= value <= _INT_MAX else orjson.Fragment(_digits(value))
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        self._path.add(id(value))
+        try:
+            return self._container(value)
+        finally:
+            self._path.discard(id(value))
+
+    def _container(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {_key(key): self.of(item) for key, item in value.items()}
+        if isinstance(value, list | set | frozenset) or type(value) is tuple:
+            return [self.of(item) for item in value]
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+            return {name: self.of(getattr(value, name, None)) for name in fields}
+        if type(value).__module__ == "numpy":
+            return self.of(value.tolist())
+        return self.of(_unknown(value))
 
 
 def _digits(value: int) -> str:

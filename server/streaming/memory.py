@@ -29,6 +29,7 @@ class _Log:
 
     __slots__ = (
         "bytes",
+        "closed",
         "ended_at",
         "entries",
         "epoch",
@@ -44,52 +45,55 @@ class _Log:
         self.thread_id = thread_id
         self.entries = Packed()
         self.bytes = 0
+        self.closed = False
         self.ended_at: float | None = None
         self.lock = threading.Lock()
         self.waiters: set[asyncio.Future[None]] = set()
         self.waiting_for_end: set[asyncio.Future[None]] = set()
         self.waking = False
 
-    @property
-    def next_offset(self) -> int:
-        return self.entries.base + len(self.entries)
+    def add(self, entry: Entry, limits: Limits, *, last: bool = False) -> int | None:
+        """Append; returns by how many bytes the log grew (negative when it was compressed or forgot).
 
-    def add(self, entry: Entry, limits: Limits) -> int:
-        """Append; returns by how many bytes the log grew (negative when it was compressed or forgot)."""
+        After the `last` entry nothing is taken any more: None.
+        """
         with self.lock:
+            if self.closed:
+                return None
             grown = -self.entries.seal() if self.entries.full else 0
             grown += self.entries.add(entry)
+            if last:
+                self.closed = True
+                grown -= self.entries.seal()
             self.bytes += grown
             if len(self.entries) > limits.entries_max or self.bytes > limits.bytes_max:
                 grown -= self._forget()
-        return grown
+            return grown
 
     def shrink(self) -> int:
         """Forget the oldest entries because all logs together are too large; returns the bytes freed."""
         with self.lock:
             return self._forget()
 
-    def close(self) -> int:
-        """Nothing more will come; returns the bytes freed."""
-        with self.lock:
-            freed = self.entries.seal()
-            self.bytes -= freed
-            return freed
-
     def _forget(self) -> int:
         freed = self.entries.forget()
         self.bytes -= freed
         return freed
 
+    def tail(self) -> Cursor:
+        """The place after everything there is."""
+        with self.lock:
+            return Cursor(self.epoch, self.entries.base + len(self.entries) - 1)
+
     def last(self) -> Entry:
         with self.lock:
-            return next(self.entries.entries(self.next_offset - 1))
+            return next(self.entries.entries(self.entries.base + len(self.entries) - 1))
 
     def slice(self, after: Cursor) -> Batch:
-        wanted = after.offset + 1
-        if after.epoch != self.epoch or wanted > self.next_offset:
-            wanted = 0  # a place this log never had: everything, rather than a silent nothing
         with self.lock:
+            wanted = after.offset + 1
+            if after.epoch != self.epoch or wanted > self.entries.base + len(self.entries):
+                wanted = 0  # a place this log never had: everything, rather than a silent nothing
             start = max(wanted, self.entries.base)
             return Batch(_at_most(self.entries.entries(start)), Cursor(self.epoch, start), start - wanted)
 
@@ -122,15 +126,30 @@ class MemoryBroker:
     def open(self, run_id: str, thread_id: str) -> None:
         with self._lock:
             if run_id not in self._logs:
-                # A log that begins after another never has a smaller epoch: ids only ever grow.
-                self._epoch = max(self._epoch, time.time_ns() // 1_000_000)
+                # A log that begins after another has a larger epoch: ids only ever grow.
+                self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
                 self._logs[run_id] = _Log(self._epoch, thread_id)
 
     def append(self, run_id: str, entry: Entry) -> None:
         log = self._logs.get(run_id)
-        if log is None or log.ended_at is not None:
+        if log is not None:
+            self._add(log, entry)
+
+    def end(self, run_id: str, data: bytes) -> None:
+        log = self._logs.get(run_id)
+        if log is None or not self._add(log, Entry(END, data), last=True):
             return
-        grown = log.add(entry, self._limits)
+        log.ended_at = time.monotonic()
+        with self._lock:
+            self._ended[run_id] = log
+            self._expire()
+        if log.waiting_for_end:
+            self._loop.call_soon_threadsafe(_resolve, log.waiting_for_end)
+
+    def _add(self, log: _Log, entry: Entry, *, last: bool = False) -> bool:
+        grown = log.add(entry, self._limits, last=last)
+        if grown is None:
+            return False
         with self._lock:
             self._bytes += grown
             if self._bytes > self._limits.total_bytes_max:
@@ -140,20 +159,7 @@ class MemoryBroker:
         if log.waiters and not log.waking:
             log.waking = True
             self._loop.call_soon_threadsafe(_wake, log)
-
-    def end(self, run_id: str, data: bytes) -> None:
-        log = self._logs.get(run_id)
-        if log is None or log.ended_at is not None:
-            return
-        self.append(run_id, Entry(END, data))
-        log.ended_at = time.monotonic()
-        freed = log.close()
-        with self._lock:
-            self._bytes -= freed
-            self._ended[run_id] = log
-            self._expire()
-        if log.waiting_for_end:
-            self._loop.call_soon_threadsafe(_resolve, log.waiting_for_end)
+        return True
 
     def thread_of(self, run_id: str) -> str | None:
         log = self._logs.get(run_id)
@@ -161,7 +167,7 @@ class MemoryBroker:
 
     def tail(self, run_id: str) -> Cursor | None:
         log = self._logs.get(run_id)
-        return None if log is None else Cursor(log.epoch, log.next_offset - 1)
+        return None if log is None else log.tail()
 
     async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
         log = self._logs.get(run_id)

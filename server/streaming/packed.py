@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from .broker import Entry
+from .broker import Entry, printable
 
 PAGE_BYTES = 64 * 1024
 KINDS_MAX = 2**16 - 1  # what the two bytes of an index can count
@@ -31,6 +31,7 @@ class Packed:
         "_archive",
         "_counts",
         "_ends",
+        "_kind_bytes",
         "_kinds",
         "_lengths",
         "_numbers",
@@ -52,6 +53,7 @@ class Packed:
         self._ends, self._numbers = array("I"), array("H")  # of each entry: its end in its page, its kind
         self._kinds: list[tuple[str, bytes]] = []
         self._of: dict[tuple[str, bytes], int] = {}
+        self._kind_bytes = 0
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -59,16 +61,17 @@ class Packed:
     @property
     def full(self) -> bool:
         """Whether the open page wants to be sealed."""
-        return len(self._open) >= PAGE_BYTES or len(self._kinds) >= KINDS_MAX
+        return len(self._open) + self._kind_bytes >= PAGE_BYTES or len(self._kinds) >= KINDS_MAX
 
     def add(self, entry: Entry) -> int:
         """Append; returns by how many bytes this grew."""
-        kind = (entry.event, entry.shared)
+        kind = (printable(entry.event), entry.shared)
         number = self._of.get(kind)
         grown = len(entry.data) + ENTRY_OVERHEAD
         if number is None:
             number = self._of[kind] = len(self._kinds)
             self._kinds.append(kind)
+            self._kind_bytes += len(entry.event) + len(entry.shared)
             grown += len(entry.event) + len(entry.shared)
         self._open += entry.data
         self._ends.append(len(self._open))
@@ -78,14 +81,14 @@ class Packed:
     def seal(self) -> int:
         """Compress the open page and begin another; returns by how many bytes this shrank."""
         size = len(self._open)
-        before = size + sum(len(event) + len(shared) for event, shared in self._kinds)
+        before = size + self._kind_bytes
         page = zlib.compress(self._open + _dump(self._kinds), LEVEL)
         self._archive += page
         self._lengths.append(len(page))
         self._sizes.append(size)
         self._counts.append(len(self) - self._sealed)
         self._sealed = len(self)
-        self._open, self._kinds, self._of = bytearray(), [], {}
+        self._open, self._kinds, self._of, self._kind_bytes = bytearray(), [], {}, 0
         return before - len(page)
 
     def forget(self) -> int:

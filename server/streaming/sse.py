@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from .broker import END, Batch, Broker, Cursor, Entry
+from .broker import END, Batch, Broker, Cursor, Entry, printable
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
 RETRY = b"retry: 1000\r\n\r\n"
@@ -20,17 +20,12 @@ class Rhythm:
 
 def frame(entry: Entry, event_id: str) -> bytes:
     """One event on the wire: event, data, id. A name with a line break cannot forge a field."""
-    name = entry.event if entry.event.isprintable() else _printable(entry.event)
     return b"event: %b\r\ndata: %b%b\r\nid: %b\r\n\r\n" % (
-        name.encode(),
+        printable(entry.event).encode(),
         entry.data,
         entry.shared,
         event_id.encode(),
     )
-
-
-def _printable(name: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
 
 
 def wants(modes: frozenset[str]) -> Callable[[str], bool]:

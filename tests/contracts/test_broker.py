@@ -250,11 +250,6 @@ async def test_ids_grow_within_a_log_and_from_log_to_log(broker: Broker) -> None
     assert all(one[1] < next_[1] for one, next_ in pairwise(ids) if next_[1] > 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="streaming/memory.py MemoryBroker.open: a log begun anew within the millisecond of the one before "
-    "gets the same epoch (max instead of max + 1), so old cursors are taken for new ones",
-)
 async def test_a_log_begun_anew_has_another_epoch(open_broker: OpenBroker) -> None:
     broker = open_broker(replay_seconds=0)
     epochs = []
@@ -290,11 +285,6 @@ async def test_a_log_forgets_its_oldest_beyond_its_bytes_and_says_how_many(open_
     assert await held_bytes(broker) < 1_100_000
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="streaming/packed.py Packed.full: counts the data of the open page, not its event names and "
-    "shared tails; 2,000 entries with tails of 10 kB each are held whole, 20 times bytes_max",
-)
 async def test_shared_tails_count_as_bytes_too(open_broker: OpenBroker) -> None:
     broker = open_broker(bytes_max=1_000_000)
     for _ in range(2_000):
@@ -519,12 +509,6 @@ class Paused:
         self._thread.join()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="streaming/memory.py MemoryBroker.append: looks at ended_at before it takes the log's lock; a run "
-    "that is ended by another thread in between gets an entry after its END, so `ended` returns that entry "
-    "and a stream that reads both in one batch never ends",
-)
 async def test_nothing_follows_the_end_also_when_another_thread_is_appending(broker: Broker) -> None:
     writer = Paused(lambda: broker.append(RUN, number(1)), "add")
     assert await writer.reached()
@@ -533,12 +517,6 @@ async def test_nothing_follows_the_end_also_when_another_thread_is_appending(bro
     assert await broker.ended(RUN, 0) == Entry(END, b"[1]")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="streaming/memory.py _Log.slice: reads next_offset before it takes the lock, and Packed.forget "
-    "changes its two parts one after the other; a reader at the tail is then taken for one with an unknown "
-    "cursor and told that it lost everything",
-)
 async def test_a_reader_at_the_tail_loses_nothing_while_the_log_forgets(open_broker: OpenBroker) -> None:
     line, lost, came_by = 0, 0, True
     while came_by:

@@ -144,11 +144,6 @@ def test_the_exception_of_a_task_is_stored_as_langgraph_does_it() -> None:
     )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="storage/checkpoints.py _storable: follows a cycle along every path to depth 100, 2^100 steps "
-    "for a value that contains itself twice: the serializer never returns and the lane hangs",
-)
 def test_what_refers_to_itself_twice_is_stored_in_reasonable_time() -> None:
     visits = 0
 
@@ -193,11 +188,6 @@ class NoText:
 Named = namedtuple("Named", "a b")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="storage/checkpoints.py _storable, dumps_typed: raises (and so fails the run) where the nearest "
-    "value cannot be built by the class's own constructor, or still holds what msgpack refuses",
-)
 @pytest.mark.parametrize(
     "value",
     [
@@ -212,11 +202,6 @@ def test_no_value_fails_a_run(value: Any) -> None:
     back({"a": value})
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="storage/checkpoints.py _storable: a named tuple is no exact tuple, so one surrogate or large "
-    "integer in it makes all of it null",
-)
 def test_a_named_tuple_loses_no_more_than_it_must() -> None:
     assert back([Named("kept", "\ud800")]) != [None]
 
