@@ -10,7 +10,17 @@ from sqlalchemy.exc import IntegrityError
 
 from server.clock import now
 from server.errors import Conflict, Contradiction, Invalid, NotFound, Overloaded
-from server.models import Caller, Outcome, Run, RunRequest, RunStatus, Thread, ThreadStatus
+from server.models import (
+    Caller,
+    Outcome,
+    Run,
+    RunPage,
+    RunRequest,
+    RunSelection,
+    RunStatus,
+    Thread,
+    ThreadStatus,
+)
 from server.services.assistants import Assistants
 from server.services.attempts import Attempts
 from server.services.runs import Runs
@@ -529,3 +539,56 @@ async def test_a_run_is_found_on_its_own_thread_alone(
     assert (await server.runs.get(NOBODY, "t", run.run_id)).run_id == run.run_id
     with pytest.raises(NotFound):
         await ask(server.runs, run)
+
+
+# ------------------------------------------------------------------------------------- many at once
+
+
+async def test_a_batch_is_admitted_in_its_order(server: Server) -> None:
+    created = await server.runs.create_batch(NOBODY, [RunRequest("g", input=number) for number in range(3)])
+    claimed = await server.attempts.claim(10)
+    assert [run.run_id for run in claimed] == [run.run_id for run in created]
+    assert [run.kwargs["input"] for run in claimed] == [0, 1, 2]
+
+
+async def test_one_wrong_run_refuses_the_whole_batch(server: Server) -> None:
+    with pytest.raises(Invalid):
+        await server.runs.create_batch(NOBODY, [RunRequest("g"), RunRequest("nonsense")])
+    assert await server.attempts.claim(10) == []
+
+
+async def test_a_batch_for_which_there_is_no_room_leaves_nothing(tmp_path: Path) -> None:
+    server = await Server(tmp_path / "graphwire.db", pending_max=2).start()
+    with pytest.raises(Overloaded):
+        await server.runs.create_batch(NOBODY, [RunRequest("g")] * 3)
+    assert await server.attempts.claim(10) == []
+    server.database.close()
+
+
+async def test_cancelling_many_spares_those_not_meant(server: Server) -> None:
+    meant, spared = await server.create(), await server.create()
+    elsewhere = await server.create(None)
+    await server.runs.cancel_many(NOBODY, RunSelection("t", (meant.run_id, elsewhere.run_id)), "interrupt")
+    found = [await server.status(run.run_id) for run in (meant, spared, elsewhere)]
+    assert found == ["interrupted", "pending", "pending"]
+
+
+async def test_cancelling_none_is_not_found(server: Server) -> None:
+    with pytest.raises(NotFound):
+        await server.runs.cancel_many(NOBODY, RunSelection(), "interrupt")
+
+
+async def test_the_runs_of_a_thread_are_listed_newest_first(server: Server) -> None:
+    created = [(await server.create()).run_id for _ in range(5)]
+    await server.create(None)
+    found = await server.runs.page(NOBODY, "t", RunPage(limit=2, offset=1))
+    assert [run.run_id for run in found] == [created[3], created[2]]
+
+
+async def test_whoever_joins_after_the_log_is_gone_gets_what_the_row_tells(server: Server) -> None:
+    run = await server.started()
+    await server.attempts.finish(run, FAILED, [])
+    assert await server.runs.returned(NOBODY, "t", run.run_id) is None  # the log still tells
+    restarted = Runs(server.database, MemoryBroker(Limits()), LocalSignals(), ("g",), 100)
+    found = await restarted.returned(NOBODY, "t", run.run_id)
+    assert found == b'{"__error__":{"error":"ValueError","message":"x"}}'
