@@ -118,11 +118,11 @@ def test_what_cannot_be_compressed_comes_back_whole() -> None:
     packed, entry = Packed(), Entry("values", os.urandom(1_000_000))
     packed.add(entry)
     packed.seal()
-    assert list(packed.entries(0)) == [Entry("values|\N{REPLACEMENT CHARACTER}:1", b"1")]
+    assert list(packed.entries(0)) == [entry]
 
 
 def test_an_event_name_may_be_any_text() -> None:
-    packed, entry = Packed(), Entry("values|\ud800:1", b"1")
-    packed.add(entry)
+    packed = Packed()
+    packed.add(Entry("values|\ud800:1", b"1"))
     packed.seal()
     assert list(packed.entries(0)) == [Entry("values|\N{REPLACEMENT CHARACTER}:1", b"1")]
