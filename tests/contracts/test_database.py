@@ -223,6 +223,30 @@ def test_threads_may_write_and_read_without_a_loop(database: Database) -> None:
     assert database.read_now(words) == expected
 
 
+def test_a_thread_may_read_on_a_connection_of_its_own(database: Database) -> None:
+    database.write_now(add("a"))
+    threads: set[int] = set()
+
+    def look(tx: Tx) -> list[str]:
+        threads.add(threading.get_ident())
+        return words(tx)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: database.read_here(look), range(20))) == [["a"]] * 20
+    assert threading.get_ident() not in threads
+    assert database.read_here(look) == ["a"]
+    assert threading.get_ident() in threads
+
+
+def test_a_connection_of_ones_own_sees_what_is_committed_since_and_cannot_write(database: Database) -> None:
+    assert database.read_here(words) == []
+    database.write_now(add("a"))
+    assert database.read_here(words) == ["a"]
+    with pytest.raises(DBAPIError):
+        database.read_here(add("b"))
+    assert database.read_here(words) == ["a"]
+
+
 def test_a_thread_gets_the_error_of_its_work(database: Database) -> None:
     database.write_now(add("a"))
     with pytest.raises(IntegrityError):
