@@ -66,7 +66,8 @@ async def _running(
     lanes = Lanes(settings.isolation, threads_max=2 * settings.jobs_per_worker)
 
     async def off_loop(work: Coroutine[Any, Any, bytes]) -> bytes:
-        return await asyncio.wrap_future(lanes.submit_reading(work).done)
+        # Shielded: whoever stops waiting must not make the lane believe that the work has ended.
+        return await asyncio.shield(asyncio.wrap_future(lanes.submit_reading(work).done))
 
     threads = Threads(database, broker, signals)
     runs = Runs(database, broker, signals, catalog.ids, settings.pending_runs_max)

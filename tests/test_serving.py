@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from sse_starlette import EventSourceResponse
-from server import serving
+from server import loops, serving
 
 closing = asyncio.Event()
 
@@ -48,7 +48,7 @@ async def main():
 if "thread" in sys.argv:
     threading.Thread(target=time.sleep, args=(3600,)).start()
 sock = serving.listen("127.0.0.1", 0)
-with asyncio.Runner(loop_factory=serving.loop_factory()) as runner:
+with asyncio.Runner(loop_factory=loops.make) as runner:
     runner.run(main())
 """
 

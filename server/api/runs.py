@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import Invalid
+from ..errors import Invalid, NotFound, describe
 from ..models import Run, RunPage, RunRequest, RunStatus
 from ..streaming.broker import BEGINNING, Cursor, Cut
+from ..streaming.encode import encode
 from ..streaming.sse import frames, wants
 from . import requests
 from .context import backend, caller, services
@@ -31,7 +32,7 @@ async def wait(request: Request) -> Response:
     """Start a run on a thread and answer with its final values."""
     thread_id = requests.path_id(request, "thread_id")
     run, asked = await start(request, thread_id)
-    return await_end(request, run.run_id, locations(run, "join"), vanishing(run, asked))
+    return await_end(request, thread_id, run.run_id, locations(run, "join"), vanishing(run, asked))
 
 
 async def create(request: Request) -> Response:
@@ -63,7 +64,7 @@ async def join_end(request: Request) -> Response:
     if result is not None:
         return json(result, headers=location)
     vanish = Vanish(thread_id, run_id) if requests.flag(request, "cancel_on_disconnect") else None
-    return await_end(request, run_id, location, vanish)
+    return await_end(request, thread_id, run_id, location, vanish)
 
 
 async def get(request: Request) -> Response:
@@ -158,7 +159,9 @@ def follow(
     return event_stream(parts(), location, door.send_timeout_seconds)
 
 
-def await_end(request: Request, run_id: str, location: dict[str, str], vanish: Vanish | None) -> Response:
+def await_end(
+    request: Request, thread_id: str, run_id: str, location: dict[str, str], vanish: Vanish | None
+) -> Response:
     """Blank lines on the heartbeat's grid, then the run's result (contract/runs.md 10)."""
     door = backend(request)
 
@@ -167,10 +170,12 @@ def await_end(request: Request, run_id: str, location: dict[str, str], vanish: V
         beat, over = loop.time() + door.rhythm.seconds, False
         try:
             while (end := await door.broker.ended(run_id, beat - loop.time())) is None:
+                if door.broker.thread_of(run_id) is None:
+                    break
                 yield b"\n"
                 beat += door.rhythm.seconds
             over = True
-            yield end.data
+            yield end.data if end else await _told_by_rows(request, thread_id, run_id)
         except Cut:
             over = True
             raise
@@ -179,3 +184,11 @@ def await_end(request: Request, run_id: str, location: dict[str, str], vanish: V
                 vanish(request)
 
     return live_json(parts(), location, door.send_timeout_seconds)
+
+
+async def _told_by_rows(request: Request, thread_id: str, run_id: str) -> bytes:
+    """The result of a run whose log is gone; an error in the form that clients know (contract/runs.md 10)."""
+    try:
+        return await services(request).runs.returned(caller(request), thread_id, run_id) or b"{}"
+    except NotFound as gone:
+        return encode({"__error__": describe(gone)})

@@ -48,7 +48,7 @@ async def wait(request: Request) -> Response:
     """Start a run without a thread and answer with its final values."""
     run, asked = await runs.start(request, None)
     location = runs.locations(run, "join")
-    return runs.await_end(request, run.run_id, location, runs.vanishing(run, asked))
+    return runs.await_end(request, run.thread_id, run.run_id, location, runs.vanishing(run, asked))
 
 
 async def join(request: Request) -> Response:

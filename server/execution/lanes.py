@@ -48,6 +48,8 @@ class Job(Generic[T]):
             self._task.cancel()
 
     def _finish(self, task: "asyncio.Task[T]") -> None:
+        if self.done.done():
+            return  # whoever waited gave up
         if task.cancelled():
             self.done.cancel()
         elif (failure := task.exception()) is not None:

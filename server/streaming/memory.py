@@ -76,7 +76,8 @@ class _Log:
             return self._forget()
 
     def _forget(self) -> int:
-        freed = self.entries.forget()
+        # The newest page stays, however small the limit: what was just written is not dropped unread.
+        freed = self.entries.forget() if self.entries.pages > 1 else 0
         self.bytes -= freed
         return freed
 

@@ -59,6 +59,11 @@ class Packed:
         return len(self._ends)
 
     @property
+    def pages(self) -> int:
+        """How many pages have entries."""
+        return len(self._counts) + (len(self) > self._sealed)
+
+    @property
     def full(self) -> bool:
         """Whether the open page wants to be sealed."""
         return len(self._open) + self._kind_bytes >= PAGE_BYTES or len(self._kinds) >= KINDS_MAX

@@ -385,12 +385,6 @@ async def test_waiting_for_the_end_ends_in_time(broker: Broker) -> None:
     assert await broker.ended(RUN, 0.02) is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RuntimeError,
-    reason="streaming/memory.py _Log.add: with `last` the END is sealed first and the limits are looked at "
-    "after, so that the page just sealed, END and all, is what is forgotten; `ended` then raises",
-)
 @pytest.mark.parametrize(
     "limits",
     [{"bytes_max": 1_000}, {"entries_max": 1}, {"total_bytes_max": 1_000}],
