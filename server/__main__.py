@@ -19,6 +19,8 @@ PRIVATE_NAME = "_graphwire"
 def main() -> None:
     """Run the command line; ends the process like any click command."""
     import_privately()
+    if {"serve", "dev"}.intersection(sys.argv[1:2]):
+        importlib.import_module(f"{PRIVATE_NAME}.heap").use_returning_allocator()
     importlib.import_module(f"{PRIVATE_NAME}.cli").main()
 
 

@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import os
+import sys
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
 LARGE_BYTES = 128 * 1024
@@ -11,6 +13,26 @@ def _libc() -> ctypes.CDLL | None:
     """The C library if it is glibc; others have neither of the two calls."""
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
+
+
+def use_returning_allocator() -> None:
+    """Start the process over with the C library's allocator, unless PYTHONMALLOC says which one is wanted.
+
+    Python's own keeps a megabyte for every small object that lives on in it: after 8 runs of 10,000 tokens
+    whose readers had stalled, 55 MB stayed behind instead of 11, for a fifth more tokens per second
+    (docs/decisions/0007). It can only be chosen before Python starts; this costs 30 ms.
+    """
+    if "PYTHONMALLOC" in os.environ or not _is_glibc():
+        return
+    os.environ["PYTHONMALLOC"] = "malloc"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _is_glibc() -> bool:
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def prepare() -> None:

@@ -21,7 +21,7 @@ FILE_LINES_MAX = 320
 FUNCTION_LINES_MAX = 60
 
 # Who besides config.py touches the environment, and why it may.
-ENVIRONMENT: dict[str, str] = {}
+ENVIRONMENT = {"server/heap.py": "PYTHONMALLOC must be chosen before anything else is read"}
 
 # What doors or the wiring call without a caller, and why nobody has to be asked.
 WITHOUT_CALLER = {
