@@ -26,10 +26,12 @@ _OWN = frozenset(
 )
 
 
-def check(request: RunRequest) -> None:
-    """Raises Contradiction when both `context` and `config.configurable` say something."""
+def check(request: RunRequest, *, stateless: bool = False) -> None:
+    """Raises Contradiction for `context` beside `config.configurable`, and for an answer without a thread."""
     if request.context and request.config.get("configurable"):
         raise Contradiction(BOTH)
+    if stateless and request.command and request.command.get("resume") is not None:
+        raise Contradiction("You must provide a thread_id when resuming.")
 
 
 def plan(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from ..clock import new_id, now
-from ..errors import Contradiction, NotFound, Overloaded
+from ..errors import NotFound, Overloaded
 from ..models import Caller, Run, RunPage, RunRequest, RunSelection, RunStatus, Thread, ThreadStatus
 from ..storage import runs as statements
 from ..storage import threads
@@ -67,9 +67,7 @@ class Runs:
         Raises Invalid, Contradiction, NotFound (thread or assistant), Conflict (busy and `reject`),
         Overloaded (contract/runs.md 4, 13, 16, 18).
         """
-        run_plan.check(request)
-        if thread_id is None and request.command and request.command.get("resume") is not None:
-            raise Contradiction("You must provide a thread_id when resuming.")
+        run_plan.check(request, stateless=thread_id is None)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
         try:
             run, displaced = await self._database.write(
@@ -87,7 +85,7 @@ class Runs:
     async def create_batch(self, caller: Caller, requests: Sequence[RunRequest]) -> list[Run]:
         """Admit stateless runs together: all of them or, when one is wrong, none (contract/runs.md 16)."""
         for request in requests:
-            run_plan.check(request)
+            run_plan.check(request, stateless=True)
 
         def work(tx: Tx) -> list[Run]:
             return [self._admit(tx, caller, None, request, at_once=False)[0] for request in requests]

@@ -145,3 +145,8 @@ async def test_a_stateless_background_run_takes_its_thread_along(client: LangGra
 )
 def test_joining_an_unknown_run_is_refused(server: Server, run_id: str, status: int) -> None:
     assert server.request("GET", f"/threads/{server.new_thread()}/runs/{run_id}/join").status == status
+
+
+def test_a_batch_cannot_answer_an_interrupt_without_a_thread(server: Server) -> None:
+    batch = [{"assistant_id": "intr", "command": {"resume": "yes"}}]
+    assert server.request("POST", "/runs/batch", batch).status == 400
