@@ -32,6 +32,14 @@ class ThreadStatus(StrEnum):
     error = "error"
 
 
+class DeliveryStatus(StrEnum):
+    """Where a webhook stands: to be sent (again), taken by its receiver, given up."""
+
+    pending = "pending"
+    delivered = "delivered"
+    failed = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks. Without authentication everyone is the same nobody."""
@@ -106,6 +114,8 @@ class Run:
     error: Json | None = None
     stop: str | None = None
     reason: str | None = None
+    handovers: int = 0
+    identity: str = ""
 
     @property
     def temporary(self) -> bool:
@@ -136,6 +146,9 @@ class RunRequest:
     after_seconds: float = 0
     durability: str = "async"
     feedback_keys: list[str] | None = None
+    webhook: str | None = None
+    run_id: str | None = None  # the name that the client gives the run
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The tables and the rules they hold by themselves: keys, checks, one running run a thread."""
 
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -18,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ..models import RunStatus, ThreadStatus
+from ..models import DeliveryStatus, RunStatus, ThreadStatus
 
 metadata = MetaData(
     naming_convention={
@@ -48,7 +49,7 @@ class RawJson(TypeDecorator[bytes]):
         return None if value is None else value.encode()
 
 
-def _one_of(column: str, values: type[RunStatus] | type[ThreadStatus]) -> CheckConstraint:
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     names = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({names})", name=column)
 
@@ -103,6 +104,9 @@ runs = Table(
     Column("stop", String(12)),  # how the caller wants the run stopped: interrupt or rollback
     Column("reason", Text),  # why it was stopped
     Column("error", Document),
+    # How often a server that stopped in order gave the run to the next: those attempts are no failures.
+    Column("handovers", Integer, nullable=False, server_default=text("0")),
+    Column("identity", Text, nullable=False, server_default=text("''")),  # whose it is
     # Two starters of one thread cannot both win, whatever the claim statement looks like.
     Index(
         "runs_one_running_per_thread",
@@ -118,4 +122,49 @@ runs = Table(
         postgresql_where=text("status = 'pending'"),
     ),
     sqlite_autoincrement=True,
+)
+
+# What a client calls a run before it knows whether it exists: `run_id` or an Idempotency-Key. Kept for a
+# while beside the run, because stateless runs vanish and a repeated call must not start them again.
+run_names = Table(
+    "run_names",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("name", String(300), primary_key=True),
+    Column("run_id", Id, nullable=False),
+    Column("thread_id", Id, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("created_at", Timestamp, nullable=False, index=True),
+)
+
+# Cancels that came before the run they name.
+early_cancels = Table(
+    "early_cancels",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False, index=True),
+)
+
+# The outbox of webhooks: written with the final status of a run, emptied by a sender.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", Id, primary_key=True),
+    Column("run_id", Id, nullable=False, index=True),
+    Column("thread_id", Id, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", RawJson, nullable=False),
+    Column("status", String(12), _one_of("status", DeliveryStatus), nullable=False),
+    Column("tries", Document, nullable=False),  # [{at, status, error, ms}], the oldest first
+    Column("due_at", Timestamp, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False, index=True),
+    Index(
+        "deliveries_pending_idx",
+        "due_at",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
 )
