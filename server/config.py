@@ -242,8 +242,14 @@ class Settings(BaseSettings):
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     """FULL survives a power cut; NORMAL is faster and may lose the last moments in one."""
 
+    free_bytes_min: Annotated[int, Field(ge=0)] = 64 * MIB
+    """Free space on the disk of `data_dir` below which the server says that it is not ready; 0: never."""
+
     pending_runs_max: Count = 10_000
     """Runs that may wait for a worker before new ones are refused."""
+
+    pending_runs_per_identity_max: Count = 1_000
+    """Runs of one caller that may wait before new ones are refused."""
 
     isolation: Literal["graph", "shared", "run"] = "graph"
     """Which runs share an event loop: those of one graph, all, or none."""

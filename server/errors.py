@@ -3,6 +3,7 @@
 GraphwireError
 ├── StartupError            the server does not start; carries the exit status
 │   ├── ConfigError         (2) langgraph.json or a setting is wrong
+│   ├── DatabaseDamaged     (2) what is kept cannot be read
 │   └── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
 ├── RequestError            the caller's mistake
 │   ├── Invalid             a value breaks a rule
@@ -13,6 +14,9 @@ GraphwireError
 │   ├── NotAGraph           user code returned something that is not a graph
 │   └── GraphFailed         the graph's own code failed when it was asked for something
 ├── Overloaded              a queue is full; try again later
+├── StorageFull             the disk did not take a write: nothing of it happened
+├── NotReady                send requests elsewhere for now
+│   └── TooMany             the caller's own share of it is
 └── Superseded              this attempt of a run no longer owns it
 
 The docstring is the message where none is given. `api/responses.py` maps classes to HTTP statuses.
@@ -38,6 +42,12 @@ class StartupError(GraphwireError):
 
 class ConfigError(StartupError):
     """The configuration is wrong."""
+
+    exit_status = 2
+
+
+class DatabaseDamaged(StartupError):
+    """The database is damaged."""
 
     exit_status = 2
 
@@ -82,6 +92,18 @@ class GraphFailed(RequestError):
 
 class Overloaded(GraphwireError):
     """The server is at its limit; try again later."""
+
+
+class TooMany(Overloaded):
+    """The caller has too much under way; try again later."""
+
+
+class StorageFull(GraphwireError):
+    """The disk is full: nothing was stored."""
+
+
+class NotReady(GraphwireError):
+    """The server is not ready."""
 
 
 class Superseded(GraphwireError):

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 Json = dict[str, Any]
+Network = IPv4Network | IPv6Network
 
 
 class RunStatus(StrEnum):
@@ -112,7 +114,7 @@ class Run:
     due_at: str = ""
     attempt: int = 0
     error: Json | None = None
-    stop: str | None = None
+    stop: str | None = None  # how it is to be stopped: interrupt, rollback, or keep (the partial answer)
     reason: str | None = None
     handovers: int = 0
     identity: str = ""
@@ -121,6 +123,11 @@ class Run:
     def temporary(self) -> bool:
         """Whether the run and its hidden thread vanish at its end (contract/runs.md 16)."""
         return bool(self.kwargs.get("temporary"))
+
+    @property
+    def webhook(self) -> str | None:
+        """Whom to tell when the run has ended."""
+        return self.kwargs.get("webhook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,15 @@ class RunRequest:
     webhook: str | None = None
     run_id: str | None = None  # the name that the client gives the run
     idempotency_key: str | None = None
+    arrived_at: str = ""  # when the call came in
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLimits:
+    """How many runs may wait: in all, and of one caller."""
+
+    total: int
+    per_identity: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +186,43 @@ class RunSelection:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a thread a state lies: the newest of a namespace ("" is the root's), or at one checkpoint."""
+
+    namespace: str = ""
+    checkpoint_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateRequest:
+    """Which state to read and which fields of it; without a place the newest, without fields all."""
+
+    place: Place | None = None
+    subgraphs: bool = False
+    select: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRequest:
+    """Which states of the past to read, newest first; those whose metadata contain `metadata`."""
+
+    limit: int
+    place: Place = Place()
+    before: str | None = None
+    metadata: Json = field(default_factory=dict)
+    select: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What to write into a state, as if `as_node` had returned it; None is langgraph's choice."""
+
+    values: Any
+    as_node: str | None = None
+    place: Place = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended and what it left behind, all of it JSON in bytes where graphs made it."""
 
@@ -181,3 +234,39 @@ class Outcome:
     reason: str | None = None
     returned_interrupts: bytes | None = None  # what `wait` returns as __interrupt__
     rollback: bool = False  # leave nothing of the run behind
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRules:
+    """Where webhooks may go and what they carry: `webhooks` of langgraph.json (contract/resources.md 12).
+
+    An empty list of domains or ports allows all. `networks` are addresses that may be called although they
+    are not public.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold keys
+    require_https: bool = False
+    allowed_domains: tuple[str, ...] = ()  # lower case; "*.x" is every name below x
+    allowed_ports: tuple[int, ...] = ()
+    url_length_max: int = 65_536
+    networks: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook in the outbox: what is told to whom, and how the tries went, the oldest first.
+
+    Each try is `{at, status, error, ms}`: the HTTP status of the answer, or what went wrong instead.
+    """
+
+    delivery_id: str
+    run_id: str
+    thread_id: str
+    identity: str
+    url: str
+    body: bytes
+    status: DeliveryStatus
+    tries: list[Json]
+    due_at: str
+    created_at: str
+    updated_at: str

@@ -5,7 +5,7 @@ import importlib.metadata
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,16 +19,19 @@ from .execution.sweeper import sweep
 from .execution.worker import Worker
 from .graph.catalog import Catalog
 from .graph.loader import load_graph
-from .models import Json
-from .services import Assistants, Attempts, Runs, Services, State, Threads
+from .models import Json, PendingLimits
+from .services import Assistants, Attempts, Readers, Runs, Services, State, StateUpdates, Threads
 from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
+from .storage.inspection import inspect
 from .storage.migrate import migrate
-from .streaming.memory import Limits, MemoryBroker
+from .streaming.log import Limits
+from .streaming.memory import MemoryBroker
 from .streaming.signals import LocalSignals
 from .streaming.sse import Rhythm
 
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
@@ -37,21 +40,26 @@ SWITCH_SECONDS = 0.0005
 
 
 @asynccontextmanager
-async def embedded(project: Project, settings: Settings, *, url: str = "") -> AsyncIterator[Backend]:
-    """One process, one SQLite file. Raises StartupError (bad graph, directory in use)."""
+async def embedded(
+    project: Project, settings: Settings, directory: DataDir, *, url: str = "", allow_reset: bool = False
+) -> AsyncIterator[Backend]:
+    """One process, one SQLite file in `directory`. Raises StartupError (bad graph, damaged database)."""
     sys.setswitchinterval(SWITCH_SECONDS)
     heap.prepare()
     if settings.database_uri or settings.redis_uri:
         _log.warning("DATABASE_URI and REDIS_URI have no effect: this version keeps everything in SQLite")
     sources = [load_graph(spec, project.root) for spec in project.graphs]
-    directory = DataDir(settings.data_dir or project.root / ".graphwire")
+    # Off the loop: it may take a while, and a signal must still end the start.
+    await asyncio.to_thread(inspect, directory, allow_reset=allow_reset)
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
     try:
         migrate(database.engine)
+        directory.mark_open()
         async with _running(project, settings, database, sources, url) as backend:
             yield backend
     finally:
         database.close()
+        directory.mark_closed()
         directory.close()
 
 
@@ -65,15 +73,19 @@ async def _running(
     signals = LocalSignals()
     lanes = Lanes(settings.isolation, threads_max=2 * settings.jobs_per_worker)
 
-    async def off_loop(work: Coroutine[Any, Any, bytes]) -> bytes:
+    async def off_loop(work: Coroutine[Any, Any, T]) -> T:
         # Shielded: whoever stops waiting must not make the lane believe that the work has ended.
         return await asyncio.shield(asyncio.wrap_future(lanes.submit_reading(work).done))
 
     threads = Threads(database, broker, signals)
-    runs = Runs(database, broker, signals, catalog.ids, settings.pending_runs_max)
+    pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
+    runs = Runs(database, broker, signals, catalog.ids, pending)
+    readers = Readers(database, broker)
     attempts = Attempts(database, broker, signals, settings.run_attempts_max)
     assistants = Assistants(database)
-    services = Services(assistants, threads, State(threads, catalog, saver, off_loop), runs)
+    state = State(threads, catalog, saver, off_loop)
+    updates = StateUpdates(database, broker, threads, catalog, saver, off_loop)
+    services = Services(assistants, threads, state, runs, readers, state_updates=updates)
     rules = Rules(settings.run_timeout_seconds, settings.error_text, url)
     executor = Executor(catalog, saver, broker, attempts, rules)
     worker = Worker(attempts, executor, lanes, signals, settings.jobs_per_worker)

@@ -19,10 +19,13 @@ from ..errors import (
     Invalid,
     NotAGraph,
     NotFound,
+    NotReady,
     Overloaded,
     RequestError,
+    StorageFull,
     Superseded,
     TooLarge,
+    TooMany,
 )
 from ..streaming.broker import Cut
 from ..streaming.encode import encode
@@ -38,6 +41,9 @@ STATUS: dict[type[GraphwireError], int] = {
     NotAGraph: 424,
     GraphFailed: 400,
     Overloaded: 503,
+    NotReady: 503,
+    StorageFull: 507,
+    TooMany: 429,
     Superseded: 409,
     RequestError: 400,
 }
@@ -118,7 +124,7 @@ async def graphwire_error(request: Request, error: Exception) -> Response:
     """A broken rule as `{"detail": ...}`."""
     assert isinstance(error, GraphwireError)
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-    headers = {"retry-after": "1"} if status == 503 else None
+    headers = {"retry-after": "1"} if status in (429, 503) else None
     return json({"detail": error.message}, status, headers)
 
 

@@ -10,10 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..models import RunStatus
-from . import meta, runs, state, stateless, threads
+from ..streaming.sse import THREAD_MODES
+from . import following, meta, runs, state, stateless, threads
 from .schemas.meta import Info, Ok
 from .schemas.runs import COLUMNS, RunCreate, RunsCancel, RunView
-from .schemas.threads import StateView, ThreadCreate, ThreadView
+from .schemas.state import HISTORY_MAX, HistoryRead, StateRead, StateUpdate, StateUpdated, StateView
+from .schemas.threads import ThreadCreate, ThreadView
 
 Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
 Handler = Callable[[Request], Awaitable[Response]]
@@ -37,6 +39,7 @@ class Operation:
 
 
 _FLAG = {"type": "boolean"}
+_CHECK = {"check_db": {"type": "integer", "default": 0}}
 _ACTION = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}}
 _CANCEL = {"wait": _FLAG, **_ACTION}
 _WAITING = {"cancel_on_disconnect": _FLAG}
@@ -47,24 +50,77 @@ _LIST = {
     "select": {"type": "array", "items": {"type": "string", "enum": [*COLUMNS]}},
 }
 _JOIN = {"stream_mode": {"type": "array", "items": {"type": "string"}}, "cancel_on_disconnect": _FLAG}
-_STARTING = (400, 404, 409, 413, 422, 503)
+_THREAD_STREAM = {
+    name: {"type": "array", "items": {"type": "string", "enum": [*THREAD_MODES]}}
+    for name in ("stream_modes", "stream_mode")
+}
+_SELECT = {"select": {"type": "array", "items": {"type": "string"}}}
+_STATE = {"subgraphs": _FLAG, **_SELECT}
+_HISTORY = {
+    "limit": {"type": "integer", "minimum": 0, "maximum": HISTORY_MAX, "default": state.LIMIT_DEFAULT},
+    "before": {"type": "string", "format": "uuid"},
+    **_SELECT,
+}
+_READING = (400, 404, 422, 424)  # of a state: the graph is asked
+_STARTING = (400, 404, 409, 413, 422, 429, 503)
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("GET", "/", meta.ok, Ok),
-    Operation("GET", "/ok", meta.ok, Ok),
+    Operation("GET", "/", meta.ok, Ok, errors=(400, 503), query=_CHECK),
+    Operation("GET", "/ok", meta.ok, Ok, errors=(400, 503), query=_CHECK),
     Operation("GET", "/info", meta.info, Info),
     Operation("GET", "/openapi.json", meta.openapi, ANY),
     Operation("GET", "/docs", meta.docs, HTML),
     Operation("POST", "/threads", threads.create, ThreadView, ThreadCreate, errors=(409, 413, 422)),
     Operation("GET", "/threads/{thread_id}", threads.get, ThreadView, errors=(404, 422)),
     Operation("DELETE", "/threads/{thread_id}", threads.delete, None, status=204, errors=(404, 422)),
+    Operation("GET", "/threads/{thread_id}/state", state.get, StateView, errors=_READING, query=_STATE),
+    Operation(
+        "POST",
+        "/threads/{thread_id}/state",
+        state.update,
+        StateUpdated,
+        StateUpdate,
+        errors=(*_READING, 409, 413, 503),
+    ),
+    Operation(
+        "POST",
+        "/threads/{thread_id}/state/checkpoint",
+        state.find,
+        StateView,
+        StateRead,
+        errors=(*_READING, 413),
+    ),
     Operation(
         "GET",
-        "/threads/{thread_id}/state",
-        state.get,
+        "/threads/{thread_id}/state/{checkpoint_id}",
+        state.get_at,
         StateView,
-        errors=(404, 422, 424),
-        query={"subgraphs": _FLAG},
+        errors=_READING,
+        query=_STATE,
+    ),
+    Operation(
+        "GET",
+        "/threads/{thread_id}/history",
+        state.history,
+        [StateView],
+        errors=(*_READING, 413),
+        query=_HISTORY,
+    ),
+    Operation(
+        "POST",
+        "/threads/{thread_id}/history",
+        state.search_history,
+        [StateView],
+        HistoryRead,
+        errors=(*_READING, 413),
+    ),
+    Operation(
+        "GET",
+        "/threads/{thread_id}/stream",
+        following.thread,
+        STREAM,
+        errors=(404, 422),
+        query=_THREAD_STREAM,
     ),
     Operation("POST", "/threads/{thread_id}/runs", runs.create, RunView, RunCreate, errors=_STARTING),
     Operation("GET", "/threads/{thread_id}/runs", runs.listing, [RunView], errors=(404, 422), query=_LIST),

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..streaming.broker import BEGINNING
-from . import requests, runs
+from . import following, requests, runs
 from .context import caller, services
 from .responses import json, no_content
 from .schemas.runs import RunCreate, RunsCancel, admitted_view
@@ -19,7 +19,7 @@ async def stream(request: Request) -> Response:
     """Start a run without a thread and stream what it emits."""
     run, asked = await runs.start(request, None)
     location = {**runs.locations(run, "stream"), "content-location": f"/runs/{run.run_id}"}
-    return runs.follow(request, run.run_id, BEGINNING, location, vanish=runs.vanishing(run, asked))
+    return following.follow(request, run.run_id, BEGINNING, location, following.vanishing(run, asked))
 
 
 async def create(request: Request) -> Response:
@@ -48,10 +48,10 @@ async def wait(request: Request) -> Response:
     """Start a run without a thread and answer with its final values."""
     run, asked = await runs.start(request, None)
     location = runs.locations(run, "join")
-    return runs.await_end(request, run.thread_id, run.run_id, location, runs.vanishing(run, asked))
+    return following.await_end(request, run.thread_id, run.run_id, location, following.vanishing(run, asked))
 
 
 async def join(request: Request) -> Response:
     """The stream of a run whose thread the client does not know."""
     run_id = requests.path_id(request, "run_id")
-    return await runs.join_stream(request, None, run_id, f"/runs/{run_id}")
+    return await following.join_stream(request, None, run_id, f"/runs/{run_id}")

@@ -12,6 +12,7 @@ from typing import Any, cast
 import structlog
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
 
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
@@ -38,6 +39,7 @@ class Attempt:
     cancellable: bool = True  # not once the graph has ended: the outcome must be committed in peace
     held: list[Entry] = field(default_factory=list)  # interrupts, not to be seen before the commit
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
+    control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,17 @@ class Executor:
         self._broker.open(run.run_id, run.thread_id)
         self._emit(run, Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt})))
         try:
-            outcome = await self._outcome(attempt)
+            outcome: Outcome | None = await self._outcome(attempt)
         except BaseException as failure:  # the graph's factory or its reading of the state failed
             outcome = self._failed(attempt, failure)
         attempt.cancellable = False
-        if not attempt.handed_over:
+        if outcome is not None and not attempt.handed_over:
             await self.finish(attempt, outcome)
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
         """Commit the outcome, then let readers see the end."""
         last = list(attempt.held)
-        if outcome.status is RunStatus.error and outcome.error:
+        if outcome.status in (RunStatus.error, RunStatus.timeout) and outcome.error:
             last.append(Entry("error", encode(outcome.error)))
         await self._attempts.finish(attempt.run, outcome, last)
 
@@ -96,10 +98,13 @@ class Executor:
         context = run.kwargs.get("context")
         return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, context=context)
 
-    async def _outcome(self, attempt: Attempt) -> Outcome:
+    async def _outcome(self, attempt: Attempt) -> Outcome | None:
+        """How the run ended; None when the graph stopped between two steps, because the server goes down."""
         async with self._open(attempt.run) as graph:
             failure = await self._drive(graph, attempt)
             attempt.cancellable = False
+            if isinstance(failure, GraphDrained) and attempt.control.drain_requested:
+                return None
             return await self._settle(graph, attempt, failure)
 
     async def _drive(self, graph: Graph, attempt: Attempt) -> BaseException | None:
@@ -108,7 +113,7 @@ class Executor:
         translator = Translator.of(run.kwargs["stream_mode"])
         try:
             async with asyncio.timeout(self._rules.timeout_seconds):
-                async for namespace, mode, chunk in self._chunks(graph, run):
+                async for namespace, mode, chunk in self._chunks(graph, attempt):
                     entries = translator.entries(namespace, mode, chunk)
                     # An interrupt must not be seen before its status is committed: a fast answer would meet a
                     # busy thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
@@ -122,10 +127,13 @@ class Executor:
             return failure
         return None
 
-    async def _chunks(self, graph: Graph, run: Run) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
+    async def _chunks(
+        self, graph: Graph, attempt: Attempt
+    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
         """(namespace, mode, chunk) of everything the graph streams, in its order."""
+        run = attempt.run
         asked = run.kwargs["stream_mode"]
-        arguments = await self._arguments(run)
+        arguments = {**await self._arguments(run), "control": attempt.control}
         subgraphs = run.kwargs["subgraphs"]
         modes = graph_modes(asked)
         if "events" in asked:
@@ -206,8 +214,7 @@ class Executor:
             text = f"the run took longer than {self._rules.timeout_seconds:g} seconds"
             error = {"error": "TimeoutError", "message": text}
             return Outcome(RunStatus.timeout, ThreadStatus.error, error=error, reason=text)
-        if not isinstance(failure, GraphDrained):
-            _log.error("run failed", run_id=run.run_id, graph=run.graph_id, exc_info=failure)
+        _log.error("run failed", run_id=run.run_id, graph=run.graph_id, exc_info=failure)
         error = describe_failure(failure, self._rules.error_text)
         return Outcome(RunStatus.error, ThreadStatus.error, error=error)
 

@@ -14,6 +14,7 @@ from .lanes import Job, Lanes
 
 _log = structlog.get_logger(__name__)
 
+DRAIN_SECONDS = 1.0  # for the step at hand, when the server goes down
 POLL_SECONDS = 5.0  # the safety net; what starts a run in time is the signal
 
 
@@ -128,12 +129,24 @@ class Worker:
             await asyncio.wrap_future(self._lanes.submit_reading(self._executor.abandoned(attempt)).done)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more, let runs end within the grace, leave the rest for the next process to resume."""
+        """Claim no more and let runs end within the grace; then have the others end after the step at hand.
+
+        What goes on even then is given up. The next process goes on with those runs, and no attempt counts.
+        """
         self._draining = True
         self._signals.notify("runs")
-        rest = [job.done for _, job in self._active.values()]
-        if rest and grace_seconds > 0:
-            await asyncio.wait([asyncio.wrap_future(done) for done in rest], timeout=grace_seconds)
-        for attempt, job in list(self._active.values()):
+        await self._until_idle(grace_seconds)
+        for attempt, _ in self._active.values():
+            attempt.control.request_drain()
+        left = list(self._active.values())
+        await self._until_idle(DRAIN_SECONDS)
+        for attempt, job in left:
             attempt.handed_over = True
             job.cancel()
+        if left:
+            await self._attempts.hand_over([attempt.run for attempt, _ in left])
+
+    async def _until_idle(self, seconds: float) -> None:
+        rest = [asyncio.wrap_future(job.done) for _, job in self._active.values()]
+        if rest and seconds > 0:
+            await asyncio.wait(rest, timeout=seconds)

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from .assistants import Assistants
 from .attempts import Attempts
+from .readers import Readers
 from .runs import Runs
 from .state import State
+from .state_update import StateUpdates
 from .threads import Threads
 
-__all__ = ["Assistants", "Attempts", "Runs", "Services", "State", "Threads"]
+__all__ = ["Assistants", "Attempts", "Readers", "Runs", "Services", "State", "StateUpdates", "Threads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,5 @@ class Services:
     threads: Threads
     state: State
     runs: Runs
+    readers: Readers
+    state_updates: StateUpdates

@@ -8,8 +8,8 @@ from ..storage import checkpoints, threads
 from ..storage import runs as statements
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker, Entry
-from ..streaming.encode import encode, raw
 from ..streaming.signals import Signals
+from .endings import closing_of, returned
 
 
 class Attempts:
@@ -53,9 +53,9 @@ class Attempts:
         left = await self._database.write(lambda tx: self._record(tx, run, outcome))
         if left is None:
             return
-        for entry in last:
+        for entry in (*last, closing_of(run.run_id, outcome)):
             self._broker.append(run.run_id, entry)
-        self._broker.end(run.run_id, _returned(outcome))
+        self._broker.end(run.run_id, returned(run.run_id, outcome))
         if left is ThreadStatus.busy:
             self._signals.notify("runs")  # the thread is free for its next run
 
@@ -78,6 +78,10 @@ class Attempts:
             threads.set_outcome(tx, run.thread_id, outcome, status, at)
         return status
 
+    async def hand_over(self, runs: Sequence[Run]) -> None:
+        """The server goes down: these attempts are given up, and the next process goes on with their runs."""
+        await self._database.write(lambda tx: [statements.hand_over(tx, run) for run in runs])
+
     async def recover(self) -> int:
         """After a start of the only worker: what a crash left running waits again, or has had its tries."""
 
@@ -93,17 +97,3 @@ class Attempts:
 
         count, _ = await self._database.write(work)
         return count
-
-
-def _returned(outcome: Outcome) -> bytes:
-    """What `wait` and `join` answer: the values, with what waits for an answer (contract/runs.md 10)."""
-    if outcome.status in (RunStatus.error,):
-        return encode({"__error__": outcome.error})
-    values = outcome.values or b"{}"
-    if outcome.returned_interrupts is None:
-        return values
-    if not values.startswith(b"{"):
-        return encode({"__interrupt__": raw(outcome.returned_interrupts)})
-    inner = values[1:-1]
-    comma = b"," if inner else b""
-    return b"{" + inner + comma + b'"__interrupt__":' + outcome.returned_interrupts + b"}"

@@ -62,6 +62,7 @@ def plan(
         created_at=at,
         updated_at=at,
         due_at=after(request.after_seconds) if request.after_seconds > 0 else at,
+        identity=caller.identity,
     )
 
 

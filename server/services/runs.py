@@ -1,25 +1,36 @@
 """Rules of runs, as callers meet them: admit, read, follow, cancel. A run is its row and its log."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..clock import new_id, now
-from ..errors import NotFound, Overloaded
-from ..models import Caller, Run, RunPage, RunRequest, RunSelection, RunStatus, Thread, ThreadStatus
+from ..errors import Conflict, NotFound, Overloaded, TooMany
+from ..models import (
+    Assistant,
+    Caller,
+    Json,
+    PendingLimits,
+    Run,
+    RunPage,
+    RunRequest,
+    RunSelection,
+    RunStatus,
+    ThreadStatus,
+)
+from ..storage import names, threads
 from ..storage import runs as statements
-from ..storage import threads
 from ..storage.database import Database, Tx
-from ..streaming.broker import BEGINNING, Broker, Cursor
-from ..streaming.encode import encode
+from ..streaming.broker import Broker
 from ..streaming.signals import Signals
-from . import run_plan
-from .admission import Displaced, admit, displace
+from . import naming, run_plan
+from .admission import Displaced, Ended, admit, displace, refuse_second_answer
 from .assistants import resolve
 from .threads import missing, new_thread
 
 STOP_SECONDS = 0.1  # how soon a cancelled run is over, also when its code does not listen
 STOP_WAIT_SECONDS = 10.0  # the longest that a caller of cancel with `wait` is kept
+EARLY_CANCELS_MAX = 10_000  # that are remembered for runs which have not come yet
 NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
     "and the runs haven't been deleted or completed."
@@ -39,6 +50,15 @@ class Starter(Protocol):
         """Execute a run that was admitted as running, in the reserved slot."""
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A run that a call asked for. `known`: an earlier call of the same name had made it."""
+
+    run: Run
+    displaced: Displaced = field(default_factory=Displaced)
+    known: bool = False
+
+
 class Runs:
     """The runs of this server, for every door and for the worker."""
 
@@ -48,13 +68,13 @@ class Runs:
         broker: Broker,
         signals: Signals,
         graph_ids: Sequence[str],
-        pending_max: int,
+        pending: PendingLimits,
     ) -> None:
         self._database = database
         self._broker = broker
         self._signals = signals
         self._graph_ids = graph_ids
-        self._pending_max = pending_max
+        self._pending = pending
         self._starter: Starter | None = None
 
     def start_with(self, starter: Starter) -> None:
@@ -64,68 +84,112 @@ class Runs:
     async def create(self, caller: Caller, thread_id: str | None, request: RunRequest) -> Run:
         """Admit a run; it is durable when this returns. Without a thread a hidden one is made.
 
-        Raises Invalid, Contradiction, NotFound (thread or assistant), Conflict (busy and `reject`),
-        Overloaded (contract/runs.md 4, 13, 16, 18).
+        A call that is repeated under the same name (`run_id`, `idempotency_key`) returns the run it made.
+        Raises Invalid, Contradiction, NotFound (thread or assistant), Conflict (busy and `reject`, a second
+        answer, a taken name), Overloaded, TooMany (contract/runs.md 4, 13, 16, 18).
         """
         run_plan.check(request, stateless=thread_id is None)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
         try:
-            run, displaced = await self._database.write(
+            admitted = await self._database.write(
                 lambda tx: self._admit(tx, caller, thread_id, request, at_once=starter is not None)
             )
         except BaseException:
             if starter is not None:
                 starter.release()
             raise
-        self._broker.open(run.run_id, run.thread_id)
-        self._tell(displaced)
-        self._hand_over(run, starter)
-        return run
+        self._hand_over(admitted, starter)
+        return admitted.run
 
     async def create_batch(self, caller: Caller, requests: Sequence[RunRequest]) -> list[Run]:
         """Admit stateless runs together: all of them or, when one is wrong, none (contract/runs.md 16)."""
         for request in requests:
             run_plan.check(request, stateless=True)
 
-        def work(tx: Tx) -> list[Run]:
-            return [self._admit(tx, caller, None, request, at_once=False)[0] for request in requests]
+        def work(tx: Tx) -> list[Admitted]:
+            return [self._admit(tx, caller, None, request, at_once=False) for request in requests]
 
-        runs = await self._database.write(work)
-        for run in runs:
-            self._broker.open(run.run_id, run.thread_id)
-        self._signals.notify("runs")
-        return runs
+        found = await self._database.write(work)
+        for admitted in found:
+            self._hand_over(admitted, None)
+        return [admitted.run for admitted in found]
 
-    def _hand_over(self, run: Run, starter: Starter | None) -> None:
-        """To the worker that waits for it, or to whichever hears the signal."""
-        if starter is not None and run.status is RunStatus.running:
-            starter.start(run)
-            return
-        if starter is not None:
+    def _hand_over(self, admitted: Admitted, starter: Starter | None) -> None:
+        """To the worker that waits for the run, or to whichever hears the signal."""
+        run = admitted.run
+        starts = run.status is RunStatus.running and not admitted.known
+        if starter is not None and not starts:
             starter.release()
-        self._signals.notify("runs")
+        if admitted.known:
+            return
+        self._broker.open(run.run_id, run.thread_id)
+        self._tell(admitted.displaced)
+        if starter is not None and starts:
+            starter.start(run)
+        elif run.status is RunStatus.pending:
+            self._signals.notify("runs")
 
     def _admit(
         self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, *, at_once: bool
-    ) -> tuple[Run, Displaced]:
+    ) -> Admitted:
         assistant = resolve(tx, request.assistant_id, self._graph_ids)
-        run_id, at = new_id(), now()
+        if (named := naming.known(tx, caller, thread_id, request)) is not None:
+            return Admitted(self._named(tx, caller, request, assistant, named), known=True)
+        run_id, at = self._free_id(tx, request), now()
         on, metadata = self._thread_for(tx, thread_id, request)
-        displaced = admit(tx, on, run_id, request.multitask_strategy) if thread_id else Displaced()
+        naming.remember(tx, caller, thread_id, request, run_id, on)
+        if thread_id:
+            refuse_second_answer(tx, on, request)
         temporary = thread_id is None and request.on_completion == "delete"
         run = run_plan.plan(request, run_id, on, assistant, metadata, caller, temporary)
+        if request.run_id and (reason := names.take_early_cancel(tx, run_id)) is not None:
+            return self._stillborn(tx, run, reason)
+        displaced = admit(tx, on, run_id, request.multitask_strategy) if thread_id else Displaced()
         if at_once and request.after_seconds <= 0 and not (thread_id and statements.has_active(tx, on)):
             run = replace(run, status=RunStatus.running, attempt=1)
-        elif statements.count_pending(tx) >= self._pending_max:
-            raise Overloaded(f"{self._pending_max} runs are waiting; try again later")
+        else:
+            self._check_room(tx, caller)
         statements.add(tx, run)
         told = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         threads.begin_run(tx, on, {**metadata, **told}, at)
-        return run, displaced
+        return Admitted(run, displaced)
 
-    def _thread_for(
-        self, tx: Tx, thread_id: str | None, request: RunRequest
-    ) -> tuple[str, dict[str, object]]:
+    def _named(
+        self, tx: Tx, caller: Caller, request: RunRequest, assistant: Assistant, named: names.Named
+    ) -> Run:
+        """The run of an earlier call. One that is gone is shown as admitted, while its log is there."""
+        run = statements.get(tx, None, named.run_id)
+        if run is not None:
+            return run
+        if self._broker.thread_of(named.run_id) is None:
+            raise Conflict(f"run {named.run_id}, which this call had started, has ended and is gone")
+        return run_plan.plan(request, named.run_id, named.thread_id, assistant, {}, caller, temporary=True)
+
+    def _free_id(self, tx: Tx, request: RunRequest) -> str:
+        if request.run_id is None:
+            return new_id()
+        if statements.get(tx, None, request.run_id) is not None:
+            raise Conflict(f"run_id: there is a run {request.run_id} already")
+        return request.run_id
+
+    def _check_room(self, tx: Tx, caller: Caller) -> None:
+        """Raises TooMany or Overloaded when nobody else may wait (reliability A11)."""
+        if statements.count_pending_of(tx, caller.identity) >= self._pending.per_identity:
+            raise TooMany(f"{self._pending.per_identity} of your runs are waiting; try again later")
+        if statements.count_pending(tx) >= self._pending.total:
+            raise Overloaded(f"{self._pending.total} runs are waiting; try again later")
+
+    def _stillborn(self, tx: Tx, run: Run, reason: str) -> Admitted:
+        """A run whose cancel came first: it has ended when it is admitted, and its thread is not touched."""
+        run = replace(run, status=RunStatus.interrupted, reason=reason)
+        ended = Ended.of(tx, run, run.status, reason)
+        if run.temporary:
+            threads.remove(tx, run.thread_id)
+        else:
+            statements.add(tx, run)
+        return Admitted(run, Displaced(ended=[ended]))
+
+    def _thread_for(self, tx: Tx, thread_id: str | None, request: RunRequest) -> tuple[str, Json]:
         """(thread id, its metadata); made where the request allows it."""
         if thread_id is not None and (metadata := threads.metadata_of(tx, thread_id)) is not None:
             return thread_id, metadata
@@ -145,13 +209,24 @@ class Runs:
     async def cancel(self, caller: Caller, thread_id: str, run_id: str, action: str, *, wait: bool) -> None:
         """Stop a run; returns when it has stopped, without `wait` at the latest after a moment.
 
-        Raises NotFound for a run that is unknown or has ended (contract/runs.md 14).
+        Raises NotFound for a run that is unknown or has ended (contract/runs.md 14). Of a cancel that came
+        before its run, whose name the client chose, it is remembered that the run must not begin.
         """
-        await self.get(caller, thread_id, run_id)
+        if await self._database.read(lambda tx: statements.get(tx, thread_id, run_id)) is None:
+            await self._cancel_early(caller, run_id)
+            raise NotFound("No runs found to cancel.")
         reason = f"interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
         if not await self.stop(thread_id, run_id, action, reason):
             raise NotFound(NOTHING_TO_CANCEL)
         await self._broker.ended(run_id, STOP_WAIT_SECONDS if wait else 2 * STOP_SECONDS)
+
+    async def _cancel_early(self, caller: Caller, run_id: str) -> None:
+        def work(tx: Tx) -> None:
+            known = statements.get(tx, None, run_id) or names.get(tx, caller.identity, f"run {run_id}")
+            if known is None and names.count_early_cancels(tx, EARLY_CANCELS_MAX) < EARLY_CANCELS_MAX:
+                names.cancel_early(tx, run_id, "cancelled before it was created", now())
+
+        await self._database.write(work)
 
     async def cancel_many(self, caller: Caller, which: RunSelection, action: str) -> None:
         """Stop several runs: those named of a thread, or all of a status. NotFound when none is stopped."""
@@ -168,7 +243,7 @@ class Runs:
             displaced = Displaced()
             run = statements.get(tx, thread_id, run_id)
             if run is not None and run.status.active:
-                displace(tx, run_id, run.status, action, reason, displaced)
+                displace(tx, run, action, reason, displaced)
                 if displaced.ended and not statements.has_active(tx, thread_id):
                     self._leave(tx, run)
             return displaced
@@ -185,51 +260,11 @@ class Runs:
             threads.set_status(tx, run.thread_id, ThreadStatus.idle, now())
 
     def _tell(self, displaced: Displaced) -> None:
-        for run_id in displaced.ended:
-            self._broker.end(run_id, b"{}")  # a client may wait on a run that never started
+        for ended in displaced.ended:  # a client may wait on a run that never started
+            self._broker.append(ended.run_id, ended.how)
+            self._broker.end(ended.run_id, ended.returned)
         if displaced.stopping:
             self._signals.notify("stop")
-
-    async def watch(
-        self, caller: Caller, thread_id: str | None, run_id: str, last_event_id: str | None
-    ) -> Cursor | None:
-        """Where a reader of this run begins: after `last_event_id`, else now. None: there is nothing to come.
-
-        Raises NotFound (contract/runs.md 8; an unknown run is a 404 here).
-        """
-        run = await self._database.read(lambda tx: statements.get(tx, thread_id, run_id))
-        if run is None and not self._outlived(thread_id, run_id):
-            raise NotFound(f"Run with ID {run_id} not found")
-        tail = self._broker.tail(run_id)
-        if tail is None and run is not None and run.status.active:
-            self._broker.open(run_id, run.thread_id)
-            return BEGINNING
-        if last_event_id is not None:
-            return Cursor.parse(last_event_id)
-        if run is None or not run.status.active:
-            return None
-        return tail if run.status is RunStatus.running else BEGINNING
-
-    async def returned(self, caller: Caller, thread_id: str, run_id: str) -> bytes | None:
-        """What a run answers to those who join it, when only its row is left to tell; None: its log will.
-
-        Raises NotFound for an unknown run.
-        """
-
-        def work(tx: Tx) -> tuple[Run | None, Thread | None]:
-            return statements.get(tx, thread_id, run_id), threads.get(tx, thread_id)
-
-        run, thread = await self._database.read(work)
-        if run is None and not self._outlived(thread_id, run_id):
-            raise NotFound(f"Run with ID {run_id} not found")
-        if self._broker.thread_of(run_id) is not None:
-            return None
-        if run is not None and run.status.active:
-            self._broker.open(run_id, thread_id)
-            return None
-        if run is not None and run.status is RunStatus.error:
-            return encode({"__error__": run.error})
-        return thread.values if thread is not None and thread.values is not None else b"{}"
 
     async def page(self, caller: Caller, thread_id: str, page: RunPage) -> list[Run]:
         """The runs of a thread, newest first. Raises NotFound for the thread."""
@@ -240,8 +275,3 @@ class Runs:
             return statements.page(tx, thread_id, page)
 
         return await self._database.read(work)
-
-    def _outlived(self, thread_id: str | None, run_id: str) -> bool:
-        """Whether there is the log of a temporary run whose row is gone."""
-        owner = self._broker.thread_of(run_id)
-        return owner is not None and thread_id in (None, owner)

@@ -8,6 +8,8 @@ from ..storage import threads as statements
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
+from .admission import Ended
+from .endings import DELETED
 
 # The server writes these three itself; what a client says of them is dropped (contract/resources.md 4.1).
 _OWN = ("thread_id", "run_id", "assistant_id")
@@ -60,14 +62,16 @@ class Threads:
         Whatever still executes for it is stopped and finds its run gone: the fence refuses its writes.
         """
 
-        def work(tx: Tx) -> list[str]:
+        def work(tx: Tx) -> list[Ended]:
             if not statements.exists(tx, thread_id):
                 raise missing(thread_id)
-            stopped = [run.run_id for run in runs.active(tx, thread_id)]
+            active = runs.active(tx, thread_id)
+            stopped = [Ended.of(tx, run, DELETED, "the thread was deleted") for run in active]
             checkpoints.delete_thread(tx, thread_id)
             statements.remove(tx, thread_id)
             return stopped
 
-        for run_id in await self._database.write(work):
-            self._broker.end(run_id, b"{}")
+        for ended in await self._database.write(work):
+            self._broker.append(ended.run_id, ended.how)
+            self._broker.end(ended.run_id, ended.returned)
         self._signals.notify("stop")

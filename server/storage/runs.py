@@ -25,6 +25,8 @@ _get_of_thread = _get.where(_of_thread)
 _active = select(*_COLUMNS).where(_of_thread, runs.c.status.in_(_ACTIVE)).order_by(runs.c.seq)
 _has_active = select(runs.c.seq).where(_of_thread, runs.c.status.in_(_ACTIVE)).limit(1)
 _count_pending = select(func.count()).where(runs.c.status == RunStatus.pending)
+_count_pending_of = _count_pending.where(runs.c.identity == bindparam("of_identity"))
+_newest = select(*_COLUMNS).where(_of_thread).order_by(runs.c.seq.desc()).limit(1)
 _next_due = select(func.min(runs.c.due_at)).where(runs.c.status == RunStatus.pending)
 _finish = (
     update(runs)
@@ -88,6 +90,17 @@ def has_active(tx: Tx, thread_id: str) -> bool:
 def count_pending(tx: Tx) -> int:
     """How many runs wait, over all threads."""
     return tx.execute(_count_pending).scalar_one()
+
+
+def count_pending_of(tx: Tx, identity: str) -> int:
+    """How many runs of one caller wait."""
+    return tx.execute(_count_pending_of, {"of_identity": identity}).scalar_one()
+
+
+def newest(tx: Tx, thread_id: str) -> Run | None:
+    """The run of a thread that was admitted last."""
+    row = tx.execute(_newest, {"of_thread": thread_id}).first()
+    return _run(row) if row else None
 
 
 def claim(tx: Tx, at: str, limit: int) -> list[Run]:
@@ -162,9 +175,22 @@ def requeue_running(tx: Tx) -> int:
     return tx.execute(statement).rowcount
 
 
+def hand_over(tx: Tx, run: Run) -> bool:
+    """The server goes down: an attempt gives its run back, and does not count. False when it is stale."""
+    statement = (
+        update(runs)
+        .where(runs.c.run_id == run.run_id, runs.c.attempt == run.attempt)
+        .where(runs.c.status == RunStatus.running)
+        .values(status=RunStatus.pending, handovers=runs.c.handovers + 1)
+    )
+    return tx.execute(statement).rowcount > 0
+
+
 def spent(tx: Tx, attempts_max: int) -> list[Run]:
     """Running runs that have used up their attempts."""
-    query = select(*_COLUMNS).where(runs.c.status == RunStatus.running, runs.c.attempt >= attempts_max)
+    query = select(*_COLUMNS).where(
+        runs.c.status == RunStatus.running, runs.c.attempt - runs.c.handovers >= attempts_max
+    )
     return [_run(row) for row in tx.execute(query)]
 
 

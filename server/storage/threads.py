@@ -17,6 +17,8 @@ _add = insert(threads)
 _get = select(*_COLUMNS).where(_this)
 _exists = select(threads.c.thread_id).where(_this)
 _metadata_of = select(threads.c.metadata).where(_this)
+_changed_at = select(threads.c.updated_at).where(_this)
+_values_of = select(threads.c["values"]).where(_this)
 _begin_run = (
     update(threads)
     .where(_this)
@@ -68,6 +70,17 @@ def metadata_of(tx: Tx, thread_id: str) -> Json | None:
     """The metadata alone: creating a run must not read a thread's values, which may be megabytes."""
     row = tx.execute(_metadata_of, {"of_thread": thread_id}).first()
     return row[0] if row else None
+
+
+def values_of(tx: Tx, thread_id: str) -> bytes | None:
+    """The values alone."""
+    row = tx.execute(_values_of, {"of_thread": thread_id}).first()
+    return row[0] if row else None
+
+
+def changed_at(tx: Tx, thread_id: str) -> str | None:
+    """When the thread last changed in any way, which tells one version of it from the next."""
+    return tx.execute(_changed_at, {"of_thread": thread_id}).scalar()
 
 
 def begin_run(tx: Tx, thread_id: str, metadata: Json, at: str) -> None:

@@ -1,14 +1,20 @@
 """The log of a run: what it emits, in order, each entry with an offset. Readers hold a cursor, not a queue.
 
-Replay and live are the same call, so there is no gap between them to lose a token in. The last entry of a
-log is its END: how the run ended, for those who wait; the v1 streams never show it.
+Replay and live are the same call, so there is no gap between them to lose a token in. A log closes with two
+entries: how the run ended for those who watch (DONE, or STOPPED if somebody made it end), and END with what
+those get who wait. The logs of a thread, in the order in which they began, are the log of the thread.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+DONE = "done"
+STOPPED = "stopped"
 END = "end"
+_PLACE = re.compile(r"-1?|(?P<epoch>\d{1,19})(-(?P<offset>\d{1,19}))?", re.ASCII)
+STATE_UPDATE = "state_update"  # a note: the state of the thread was changed by hand
 
 
 class Entry(NamedTuple):
@@ -34,7 +40,8 @@ def printable(name: str) -> str:
 class Cursor:
     """A place in a log: after entry `offset` of the log that began at `epoch` (milliseconds).
 
-    A log that was lost and begun anew has another epoch, so an old place can be told from a new one.
+    No two logs have the same epoch, and one that began later has a larger one: so a place in the log of a
+    run is a place in its thread's, and a log that was lost and begun anew can be told from the old one.
     """
 
     epoch: int
@@ -49,6 +56,15 @@ class Cursor:
         epoch, _, offset = text.strip().partition("-")
         plain = text.isascii() and epoch.isdigit() and offset.isdigit() and len(text) <= 40
         return cls(int(epoch), int(offset)) if plain else BEGINNING
+
+    @classmethod
+    def parse_place(cls, text: str) -> "Cursor | None":
+        """The place in the log of a thread that an event id names: `<ms>-<n>`, `<ms>`, or `-` and `-1`, the
+        beginning (contract/runs.md 9). None for anything else."""
+        found = _PLACE.fullmatch(text.strip())
+        if found is None:
+            return None
+        return cls(int(found["epoch"]), int(found["offset"] or 0)) if found["epoch"] else BEGINNING
 
 
 BEGINNING = Cursor(0, -1)
@@ -82,14 +98,27 @@ class Broker(Protocol):
     def end(self, run_id: str, data: bytes) -> None:
         """Close the log with its END entry. Later appends are dropped. Ending twice does nothing."""
 
+    def note(self, thread_id: str, entry: Entry) -> None:
+        """Add an entry of no run to the log of a thread."""
+
     def tail(self, run_id: str) -> Cursor | None:
         """The place after everything there is; None when there is no such log."""
+
+    def tail_of_thread(self, thread_id: str) -> Cursor:
+        """The place after everything that the runs of a thread have emitted."""
 
     async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
         """Entries after a cursor: those there are, else those that come within `seconds`.
 
         An empty batch means that the time is over; None that there is no such log. A cursor of another
         epoch reads from the beginning. Raises `Cut` when the server closes its streams.
+        """
+
+    async def follow(self, thread_id: str, after: Cursor, seconds: float) -> Batch:
+        """`read` over all logs of a thread, one after the other; each batch is of one of them.
+
+        Entries after a cursor are those of later logs too. `lost` tells that logs in between are gone; the
+        beginning asks for what there is and has lost nothing. Raises `Cut`.
         """
 
     async def ended(self, run_id: str, seconds: float) -> Entry | None:

@@ -3,112 +3,14 @@
 import asyncio
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .broker import END, Batch, Cursor, Cut, Entry
-from .packed import Packed
+from .log import Limits, Log, ThreadLog, Waiters
 
-READ_ENTRIES_MAX = 512
-READ_BYTES_MAX = 64 * 1024  # one write to a socket: more would only move the wait into its buffer
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is kept: per log by entries and bytes, in all by bytes; and how long after the end."""
-
-    entries_max: int = 100_000
-    bytes_max: int = 16 * 2**20
-    total_bytes_max: int = 256 * 2**20
-    replay_seconds: float = 120
-
-
-class _Log:
-    """The log of one run. The writer is any thread, the readers are on one event loop."""
-
-    __slots__ = (
-        "bytes",
-        "closed",
-        "ended_at",
-        "entries",
-        "epoch",
-        "lock",
-        "thread_id",
-        "waiters",
-        "waiting_for_end",
-        "waking",
-    )
-
-    def __init__(self, epoch: int, thread_id: str) -> None:
-        self.epoch = epoch
-        self.thread_id = thread_id
-        self.entries = Packed()
-        self.bytes = 0
-        self.closed = False
-        self.ended_at: float | None = None
-        self.lock = threading.Lock()
-        self.waiters: set[asyncio.Future[None]] = set()
-        self.waiting_for_end: set[asyncio.Future[None]] = set()
-        self.waking = False
-
-    def add(self, entry: Entry, limits: Limits, *, last: bool = False) -> int | None:
-        """Append; returns by how many bytes the log grew (negative when it was compressed or forgot).
-
-        After the `last` entry nothing is taken any more: None.
-        """
-        with self.lock:
-            if self.closed:
-                return None
-            grown = -self.entries.seal() if self.entries.full else 0
-            grown += self.entries.add(entry)
-            if last:
-                self.closed = True
-                grown -= self.entries.seal()
-            self.bytes += grown
-            if len(self.entries) > limits.entries_max or self.bytes > limits.bytes_max:
-                grown -= self._forget()
-            return grown
-
-    def shrink(self) -> int:
-        """Forget the oldest entries because all logs together are too large; returns the bytes freed."""
-        with self.lock:
-            return self._forget()
-
-    def _forget(self) -> int:
-        # The newest page stays, however small the limit: what was just written is not dropped unread.
-        freed = self.entries.forget() if self.entries.pages > 1 else 0
-        self.bytes -= freed
-        return freed
-
-    def tail(self) -> Cursor:
-        """The place after everything there is."""
-        with self.lock:
-            return Cursor(self.epoch, self.entries.base + len(self.entries) - 1)
-
-    def last(self) -> Entry:
-        with self.lock:
-            return next(self.entries.entries(self.entries.base + len(self.entries) - 1))
-
-    def slice(self, after: Cursor) -> Batch:
-        with self.lock:
-            wanted = after.offset + 1
-            if after.epoch != self.epoch or wanted > self.entries.base + len(self.entries):
-                wanted = 0  # a place this log never had: everything, rather than a silent nothing
-            start = max(wanted, self.entries.base)
-            return Batch(_at_most(self.entries.entries(start)), Cursor(self.epoch, start), start - wanted)
-
-
-def _at_most(entries: Iterable[Entry]) -> list[Entry]:
-    """As many entries as fit one read; always the first, however large."""
-    found: list[Entry] = []
-    size = 0
-    for entry in entries:
-        found.append(entry)
-        size += len(entry.data) + len(entry.shared)
-        if size > READ_BYTES_MAX or len(found) == READ_ENTRIES_MAX:
-            break
-    return found
+PLACES_MAX = 10_000  # quiet threads of which it is known what of them is gone
 
 
 class MemoryBroker:
@@ -117,19 +19,21 @@ class MemoryBroker:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._logs: dict[str, _Log] = {}
-        self._ended: OrderedDict[str, _Log] = OrderedDict()  # oldest end first
+        self._logs: dict[str, Log] = {}
+        self._threads: dict[str, ThreadLog] = {}
+        self._ended: deque[Log] = deque()  # oldest end first
         self._bytes = 0
-        self._epoch = 0
+        self._epoch = time.time_ns() // 1_000_000
+        # Of threads without logs: the last place that is gone. Of all others it is taken to be this one.
+        self._places: OrderedDict[str, Cursor] = OrderedDict()
+        self._unknown = Cursor(self._epoch, 0)
         self._cut = False
         self._lock = threading.Lock()
 
     def open(self, run_id: str, thread_id: str) -> None:
         with self._lock:
             if run_id not in self._logs:
-                # A log that begins after another has a larger epoch: ids only ever grow.
-                self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
-                self._logs[run_id] = _Log(self._epoch, thread_id)
+                self._logs[run_id] = Log(run_id, thread_id)
 
     def append(self, run_id: str, entry: Entry) -> None:
         log = self._logs.get(run_id)
@@ -140,14 +44,44 @@ class MemoryBroker:
         log = self._logs.get(run_id)
         if log is None or not self._add(log, Entry(END, data), last=True):
             return
-        log.ended_at = time.monotonic()
-        with self._lock:
-            self._ended[run_id] = log
-            self._expire()
+        self._ends(log)
         if log.waiting_for_end:
             self._loop.call_soon_threadsafe(_resolve, log.waiting_for_end)
 
-    def _add(self, log: _Log, entry: Entry, *, last: bool = False) -> bool:
+    def note(self, thread_id: str, entry: Entry) -> None:
+        log = Log("", thread_id)
+        self._add(log, entry, last=True)
+        self._ends(log)
+
+    def _ends(self, log: Log) -> None:
+        log.ended_at = time.monotonic()
+        with self._lock:
+            self._ended.append(log)
+            self._expire()
+
+    def _begin(self, log: Log) -> None:
+        """The first entry comes: the log has its place among those of its thread from now on."""
+        with self._lock:
+            if log.epoch:
+                return
+            # A log that begins after another has a larger epoch: ids only ever grow.
+            self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
+            log.epoch = self._epoch
+            thread = self._thread(log.thread_id)
+            thread.logs.append(log)
+        if thread.waiters:
+            self._loop.call_soon_threadsafe(_resolve, thread.waiters)
+
+    def _thread(self, thread_id: str) -> ThreadLog:
+        found = self._threads.get(thread_id)
+        if found is None:
+            gone = self._places.pop(thread_id, self._unknown)
+            found = self._threads[thread_id] = ThreadLog(gone)
+        return found
+
+    def _add(self, log: Log, entry: Entry, *, last: bool = False) -> bool:
+        if not log.epoch:
+            self._begin(log)
         grown = log.add(entry, self._limits, last=last)
         if grown is None:
             return False
@@ -170,24 +104,79 @@ class MemoryBroker:
         log = self._logs.get(run_id)
         return None if log is None else log.tail()
 
+    def tail_of_thread(self, thread_id: str) -> Cursor:
+        with self._lock:
+            thread = self._threads.get(thread_id)
+            return thread.tail() if thread else self._places.get(thread_id, self._unknown)
+
     async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
         log = self._logs.get(run_id)
         if log is None:
             return None
         deadline = self._loop.time() + seconds
         while True:
-            if self._cut:
-                raise Cut
-            waiter = self._loop.create_future()
-            log.waiters.add(waiter)
-            try:
+            with self._waiting(log.waiters) as waiter:
                 batch = log.slice(after)
                 left = deadline - self._loop.time()
                 if batch.entries or batch.lost or left <= 0:
                     return batch
                 await _first(waiter, left)
-            finally:
-                log.waiters.discard(waiter)
+
+    async def follow(self, thread_id: str, after: Cursor, seconds: float) -> Batch:
+        deadline = self._loop.time() + seconds
+        while True:
+            with self._following(thread_id) as (thread, waiter):
+                with self._lock:
+                    log, lost = thread.at(after), thread.lost(after)
+                left = deadline - self._loop.time()
+                if lost or (log is None and left <= 0):
+                    return Batch([], after, int(lost))
+                if log is None:
+                    await _first(waiter, left)
+                elif (batch := await self._next(log, after, waiter, left)) is not None:
+                    return batch
+
+    async def _next(
+        self, log: Log, after: Cursor, waiter: "asyncio.Future[None]", seconds: float
+    ) -> Batch | None:
+        """What there is in one log after a place; None when it is worth looking again."""
+        log.waiters.add(waiter)
+        try:
+            batch = log.slice(after)
+            if batch.entries or batch.lost or seconds <= 0:
+                return batch
+            await _first(waiter, seconds)
+        finally:
+            log.waiters.discard(waiter)
+        return None
+
+    @contextmanager
+    def _following(self, thread_id: str) -> "Iterator[tuple[ThreadLog, asyncio.Future[None]]]":
+        """The log of a thread, with a waiter in it, so that it stays. Raises `Cut`."""
+        if self._cut:
+            raise Cut
+        waiter = self._loop.create_future()
+        with self._lock:
+            thread = self._thread(thread_id)
+            thread.waiters.add(waiter)
+        try:
+            yield thread, waiter
+        finally:
+            with self._lock:
+                thread.waiters.discard(waiter)
+                self._drop_unused(thread_id)
+
+    @contextmanager
+    def _waiting(self, waiters: Waiters) -> "Iterator[asyncio.Future[None]]":
+        """A waiter that is among the others before anything is looked at. Raises `Cut`."""
+        if self._cut:
+            raise Cut
+        waiter = self._loop.create_future()
+        waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            waiters.discard(waiter)
 
     async def ended(self, run_id: str, seconds: float) -> Entry | None:
         log = self._logs.get(run_id)
@@ -209,12 +198,14 @@ class MemoryBroker:
         for log in list(self._logs.values()):
             _wake(log)
             _resolve(log.waiting_for_end)
+        for thread in list(self._threads.values()):
+            _resolve(thread.waiters)
 
     def expire(self) -> None:
         with self._lock:
             self._expire()
 
-    def _make_room(self, log: _Log) -> None:
+    def _make_room(self, log: Log) -> None:
         """Too much in all: finished logs go first, then the oldest entries of the log that grows."""
         self._expire()
         if self._bytes > self._limits.total_bytes_max:
@@ -223,20 +214,37 @@ class MemoryBroker:
     def _expire(self) -> None:
         oldest = time.monotonic() - self._limits.replay_seconds
         while self._ended:
-            run_id, log = next(iter(self._ended.items()))
+            log = self._ended[0]
             old = log.ended_at is not None and log.ended_at < oldest
             if not old and self._bytes <= self._limits.total_bytes_max:
                 return
-            del self._ended[run_id], self._logs[run_id]
+            self._ended.popleft()
+            self._logs.pop(log.key, None)
             self._bytes -= log.bytes
+            self._forget(log)
+
+    def _forget(self, log: Log) -> None:
+        """Take a log out of its thread's; of a thread without logs only the place is kept."""
+        self._threads[log.thread_id].forget(log)
+        self._drop_unused(log.thread_id)
+
+    def _drop_unused(self, thread_id: str) -> None:
+        thread = self._threads.get(thread_id)
+        if thread is None or not thread.unused:
+            return
+        del self._threads[thread_id]
+        self._places[thread_id] = thread.forgotten
+        if len(self._places) > PLACES_MAX:
+            _, place = self._places.popitem(last=False)
+            self._unknown = max(self._unknown, place, key=lambda cursor: cursor.epoch)
 
 
-def _wake(log: _Log) -> None:
+def _wake(log: Log) -> None:
     log.waking = False
     _resolve(log.waiters)
 
 
-def _resolve(waiters: "set[asyncio.Future[None]]") -> None:
+def _resolve(waiters: Waiters) -> None:
     for waiter in waiters:
         _let_go(waiter)
 

@@ -1,14 +1,21 @@
 """Entries of a log as server-sent events: frames, heartbeats, the end (contract/runs.md 5)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from .broker import END, Batch, Broker, Cursor, Entry, printable
+from .broker import BEGINNING, DONE, END, STATE_UPDATE, STOPPED, Batch, Cursor, Entry, printable
+
+Read = Callable[[Cursor, float], Awaitable[Batch | None]]  # the broker's `read` or `follow` of one log
+Shown = Callable[[str], str | None]  # the name of an entry's event on the wire; None: not for this reader
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
 RETRY = b"retry: 1000\r\n\r\n"
-ALWAYS = ("metadata", "error")  # no filter hides how a run began and failed (contract/runs.md 8)
+METADATA = "metadata"
+ALWAYS = (METADATA, "error")  # no filter hides how a run began and failed (contract/runs.md 8)
+CLOSING = (DONE, STOPPED, END)
+RUN_MODES, LIFECYCLE = "run_modes", "lifecycle"
+THREAD_MODES = (RUN_MODES, LIFECYCLE, STATE_UPDATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,38 +35,57 @@ def frame(entry: Entry, event_id: str) -> bytes:
     )
 
 
-def wants(modes: frozenset[str]) -> Callable[[str], bool]:
-    """A filter of event names by stream modes; no modes, no filter."""
-    if not modes:
-        return lambda event: True
+def of_run(modes: frozenset[str]) -> Shown:
+    """What a reader of a run sees, filtered by stream modes; no modes, no filter."""
     names = {"messages" if mode == "messages-tuple" else mode for mode in modes}
 
-    def wanted(event: str) -> bool:
+    def shown(event: str) -> str | None:
+        if event in CLOSING:
+            return METADATA if event == STOPPED else None
         name = event.partition("|")[0]
-        return name in ALWAYS or name in names or name.partition("/")[0] in names
+        wanted = not names or name in ALWAYS or name in names or name.partition("/")[0] in names
+        return event if wanted else None
 
-    return wanted
+    return shown
+
+
+def of_thread(modes: frozenset[str]) -> Shown:
+    """What a reader of a thread sees by the modes of contract/runs.md 9; a run's outcome is told too."""
+    runs, life = RUN_MODES in modes, LIFECYCLE in modes
+
+    def shown(event: str) -> str | None:
+        if event == STATE_UPDATE:
+            return event if STATE_UPDATE in modes else None
+        if event in CLOSING:
+            return METADATA if event != END and (runs or life) else None
+        return event if runs or (life and event == METADATA) else None
+
+    return shown
 
 
 async def frames(
-    broker: Broker, run_id: str, after: Cursor, rhythm: Rhythm, wanted: Callable[[str], bool]
+    read: Read, after: Cursor, rhythm: Rhythm, shown: Shown, *, endless: bool = False
 ) -> AsyncIterator[bytes]:
     """The stream of one reader, a write a time: all that is ready is joined.
 
-    Ends after the END entry. Raises `Cut` when the server closes. A reader that comes for events which are
-    no longer held is told so with an `error` event, never left with a silent hole (reliability D8).
+    Ends after the END entry, or never. Raises `Cut` when the server closes. A reader that comes for events
+    which are no longer held is told so with an `error` event, never left with a silent hole (reliability
+    D8): the stream of a run ends there, an endless one goes on with what is held.
     """
     loop = asyncio.get_running_loop()
     beat = loop.time() + rhythm.seconds
     cursor, opening, over = after, True, False
     while not over:
-        batch = await broker.read(run_id, cursor, beat - loop.time())
-        if batch is None or batch.lost:
-            yield _gone(cursor)
+        batch = await read(cursor, beat - loop.time())
+        part = _gone(cursor) if batch is None or batch.lost else b""
+        if batch is None or (part and not endless):
+            yield part
             return
         if batch.entries:
-            cursor, over = batch.last, batch.entries[-1].event == END
-        part = _render(batch, wanted)
+            cursor, over = batch.last, batch.entries[-1].event == END and not endless
+        elif part:
+            cursor = BEGINNING
+        part += _render(batch, shown)
         del batch  # a client that does not read keeps this waiting below, with one piece of memory, not many
         if part and opening:
             part, opening = _with_retry(part), False
@@ -70,13 +96,13 @@ async def frames(
             yield part
 
 
-def _render(batch: Batch, wanted: Callable[[str], bool]) -> bytes:
+def _render(batch: Batch, shown: Shown) -> bytes:
     """The frames of a batch, joined: one write."""
     epoch, first = batch.first.epoch, batch.first.offset
     return b"".join(
-        frame(entry, f"{epoch}-{first + index}")
+        frame(entry if name == entry.event else entry._replace(event=name), f"{epoch}-{first + index}")
         for index, entry in enumerate(batch.entries)
-        if entry.event != END and wanted(entry.event)
+        if (name := shown(entry.event)) is not None
     )
 
 

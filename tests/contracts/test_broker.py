@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from server.streaming.broker import BEGINNING, END, Batch, Broker, Cursor, Cut, Entry
-from server.streaming.memory import Limits, MemoryBroker
+from server.streaming.log import Limits
+from server.streaming.memory import MemoryBroker
 
 LONG = 10.0
 RUN, THREAD = "run", "thread"
@@ -254,6 +255,7 @@ async def test_a_log_begun_anew_has_another_epoch(open_broker: OpenBroker) -> No
     broker = open_broker(replay_seconds=0)
     epochs = []
     for _ in range(20):
+        broker.append(RUN, number(0))
         tail = broker.tail(RUN)
         assert tail is not None
         epochs.append(tail.epoch)

@@ -13,6 +13,7 @@ from server.errors import Conflict, Contradiction, Invalid, NotFound, Overloaded
 from server.models import (
     Caller,
     Outcome,
+    PendingLimits,
     Run,
     RunPage,
     RunRequest,
@@ -23,6 +24,7 @@ from server.models import (
 )
 from server.services.assistants import Assistants
 from server.services.attempts import Attempts
+from server.services.readers import Readers
 from server.services.runs import Runs
 from server.storage import runs as statements
 from server.storage import threads
@@ -30,7 +32,8 @@ from server.storage.checkpoints import open_embedded
 from server.storage.database import SqliteDatabase
 from server.storage.migrate import migrate
 from server.streaming.broker import BEGINNING, END, Cursor, Entry
-from server.streaming.memory import Limits, MemoryBroker
+from server.streaming.log import Limits
+from server.streaming.memory import MemoryBroker
 from server.streaming.signals import LocalSignals
 
 NOBODY = Caller()
@@ -42,13 +45,15 @@ FAILED = Outcome(RunStatus.error, ThreadStatus.error, error={"error": "ValueErro
 class Server:
     """Runs with a database, a log and signals of their own, and no worker: the test is the worker."""
 
-    def __init__(self, path: Path, pending_max: int = 100) -> None:
+    def __init__(self, path: Path, pending_max: int = 100, pending_of_one: int = 100) -> None:
         self.database = SqliteDatabase(path)
         migrate(self.database.engine)
         open_embedded(self.database)
         self.broker = MemoryBroker(Limits())
         signals = LocalSignals()
-        self.runs = Runs(self.database, self.broker, signals, ("g",), pending_max)
+        pending = PendingLimits(pending_max, pending_of_one)
+        self.runs = Runs(self.database, self.broker, signals, ("g",), pending)
+        self.readers = Readers(self.database, self.broker)
         self.attempts = Attempts(self.database, self.broker, signals, ATTEMPTS_MAX)
 
     async def start(self) -> "Server":
@@ -287,7 +292,8 @@ async def test_a_finished_run_leaves_status_values_and_an_idle_thread(server: Se
     assert await server.status(run.run_id) == "success"
     assert thread is not None
     assert (thread.status, thread.values) == (ThreadStatus.idle, b'{"a":1}')
-    assert await server.log(run.run_id) == [Entry("values", b"1"), Entry(END, b'{"a":1}')]
+    values, done, end = await server.log(run.run_id)
+    assert (values, done.event, end) == (Entry("values", b"1"), "done", Entry(END, b'{"a":1}'))
 
 
 async def test_of_two_finishes_one_wins(server: Server) -> None:
@@ -436,7 +442,7 @@ async def test_cancelling_the_last_waiting_run_without_a_thread_removes_it(serve
 
 
 async def where(server: Server, run: Run, last_event_id: str | None = None) -> Cursor | None:
-    return await server.runs.watch(NOBODY, run.thread_id, run.run_id, last_event_id)
+    return await server.readers.watch(NOBODY, run.thread_id, run.run_id, last_event_id)
 
 
 async def test_a_reader_of_a_running_run_begins_now(server: Server) -> None:
@@ -464,14 +470,14 @@ async def test_the_log_of_a_run_that_vanished_can_still_be_read(server: Server) 
     run = await server.started(None)
     await server.attempts.finish(run, DONE, [])
     assert await where(server, run, "7-3") == Cursor(7, 3)
-    assert await server.runs.watch(NOBODY, None, run.run_id, None) is None
+    assert await server.readers.watch(NOBODY, None, run.run_id, None) is None
     with pytest.raises(NotFound):
-        await server.runs.watch(NOBODY, "other", run.run_id, None)
+        await server.readers.watch(NOBODY, "other", run.run_id, None)
 
 
 async def test_an_unknown_run_is_not_found(server: Server) -> None:
     with pytest.raises(NotFound):
-        await server.runs.watch(NOBODY, "t", "missing", None)
+        await server.readers.watch(NOBODY, "t", "missing", None)
 
 
 # ------------------------------------------------------------------------------------- after a crash
@@ -588,7 +594,7 @@ async def test_the_runs_of_a_thread_are_listed_newest_first(server: Server) -> N
 async def test_whoever_joins_after_the_log_is_gone_gets_what_the_row_tells(server: Server) -> None:
     run = await server.started()
     await server.attempts.finish(run, FAILED, [])
-    assert await server.runs.returned(NOBODY, "t", run.run_id) is None  # the log still tells
-    restarted = Runs(server.database, MemoryBroker(Limits()), LocalSignals(), ("g",), 100)
+    assert await server.readers.returned(NOBODY, "t", run.run_id) is None  # the log still tells
+    restarted = Readers(server.database, MemoryBroker(Limits()))
     found = await restarted.returned(NOBODY, "t", run.run_id)
     assert found == b'{"__error__":{"error":"ValueError","message":"x"}}'

@@ -3,13 +3,15 @@
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from server.streaming.broker import BEGINNING, Cursor, Cut, Entry
-from server.streaming.memory import Limits, MemoryBroker
-from server.streaming.sse import HEARTBEAT, Rhythm, frame, frames, wants
+from server.streaming.log import Limits
+from server.streaming.memory import MemoryBroker
+from server.streaming.sse import HEARTBEAT, Rhythm, Shown, frame, frames, of_run
 
 RUN = "run"
 NEVER = Rhythm(60.0)
@@ -24,17 +26,16 @@ async def broker() -> MemoryBroker:
     return made
 
 
-def everything(event: str) -> bool:
-    return True
+everything = of_run(frozenset())
 
 
 def stream(
     broker: MemoryBroker,
     after: Cursor = BEGINNING,
     rhythm: Rhythm = NEVER,
-    wanted: Callable[[str], bool] = everything,
+    shown: Shown = everything,
 ) -> AsyncIterator[bytes]:
-    return frames(broker, RUN, after, rhythm, wanted)
+    return frames(partial(broker.read, RUN), after, rhythm, shown)
 
 
 async def text(stream: AsyncIterator[bytes]) -> bytes:
@@ -243,19 +244,19 @@ async def test_a_stream_begins_without_a_heartbeat(broker: MemoryBroker) -> None
     ],
 )
 def test_a_filter_shows_what_belongs_to_its_modes(modes: tuple[str, ...], event: str, shown: bool) -> None:
-    assert wants(frozenset(modes))(event) is shown
+    assert of_run(frozenset(modes))(event) == (event if shown else None)
 
 
 async def test_filtered_events_keep_the_ids_that_they_have_for_everybody(broker: MemoryBroker) -> None:
     for event in ("metadata", "values", "updates", "values", "updates"):
         broker.append(RUN, Entry(event, b"1"))
     broker.end(RUN, b"{}")
-    body = await text(stream(broker, wanted=wants(frozenset({"updates"}))))
+    body = await text(stream(broker, shown=of_run(frozenset({"updates"}))))
     assert [offset for _, offset in ids(body)] == [0, 2, 4]
 
 
 async def test_a_stream_of_which_nothing_is_wanted_still_beats_and_ends(broker: MemoryBroker) -> None:
-    parts = stream(broker, rhythm=QUICK, wanted=lambda event: False)
+    parts = stream(broker, rhythm=QUICK, shown=lambda event: None)
     broker.append(RUN, Entry("values", b"1"))
     assert await anext(parts) == HEARTBEAT
     broker.end(RUN, b"{}")
@@ -288,13 +289,15 @@ async def test_a_reader_that_falls_behind_while_it_reads_is_told() -> None:
 
 
 async def test_a_reader_of_a_log_that_is_gone_is_told(broker: MemoryBroker) -> None:
-    body = await text(frames(broker, "unknown", Cursor(7, 3), NEVER, everything))
+    body = await text(frames(partial(broker.read, "unknown"), Cursor(7, 3), NEVER, everything))
     assert [event for event, _ in events(body)] == ["error"]
     assert ids(body) == [(7, 3)]
 
 
 async def test_a_gap_is_told_whatever_the_reader_filters() -> None:
     body = await text(
-        frames(MemoryBroker(Limits()), "unknown", BEGINNING, NEVER, wants(frozenset({"updates"})))
+        frames(
+            partial(MemoryBroker(Limits()).read, "unknown"), BEGINNING, NEVER, of_run(frozenset({"updates"}))
+        )
     )
     assert [event for event, _ in events(body)] == ["error"]

@@ -99,6 +99,9 @@ class RunCreate(Body):
     checkpoint_during: bool | None = Field(default=None, deprecated=True)
     feedback_keys: list[str] | None = Field(default=None, max_length=NAMES_MAX)
     langsmith_tracer: dict[str, Any] | None = None
+    run_id: UuidText | None = Field(
+        default=None, description="The client's own id for the run; repeating the call returns the same run"
+    )
     webhook: str | None = Field(default=None, min_length=1, max_length=65_536)
 
     @field_validator("stream_mode")
@@ -138,6 +141,7 @@ class RunCreate(Body):
             after_seconds=self.after_seconds,
             durability=self._durability(),
             feedback_keys=self.feedback_keys,
+            run_id=self.run_id,
         )
 
     def _durability(self) -> str:
@@ -198,7 +202,7 @@ COLUMNS = (*RunView.model_fields,)
 
 def admitted_view(run: Run) -> dict[str, Any]:
     """The JSON of a run that was just admitted: pending, though it may have begun (contract/runs.md 3)."""
-    return {**run_view(run), "status": RunStatus.pending}
+    return {**run_view(run), "status": RunStatus.pending if run.status.active else run.status}
 
 
 def run_view(run: Run) -> dict[str, Any]:

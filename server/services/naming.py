@@ -1,0 +1,56 @@
+"""Names that clients give to runs, so that a call can be repeated without a second run.
+
+A run may be named by `run_id` in the body or by the header `Idempotency-Key` (the IETF draft of that name).
+The name is kept with a fingerprint of the request: the same call finds its run, another one is refused.
+"""
+
+import hashlib
+from dataclasses import replace
+
+from ..clock import now
+from ..errors import Conflict, Invalid
+from ..models import Caller, RunRequest
+from ..storage import names
+from ..storage.database import Tx
+from ..storage.names import Named
+from ..streaming.encode import encode
+
+
+def known(tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest) -> Named | None:
+    """The run that an earlier call made under one of the request's names.
+
+    Raises Conflict for a run id, Invalid for a key, that stands for another request.
+    """
+    for name in _names(request):
+        named = names.get(tx, caller.identity, name)
+        if named is None:
+            continue
+        if named.fingerprint != _fingerprint(thread_id, request):
+            if name.startswith("run "):
+                raise Conflict(f"run_id: there is a run {named.run_id} already, of another request")
+            raise Invalid("Idempotency-Key: it was used for another request")
+        return named
+    return None
+
+
+def remember(
+    tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, run_id: str, on: str
+) -> None:
+    """Keep the names of a run that was just admitted on the thread `on`."""
+    for name in _names(request):
+        named = Named(run_id, on, _fingerprint(thread_id, request))
+        names.add(tx, caller.identity, name, named, now())
+
+
+def _names(request: RunRequest) -> list[str]:
+    found = []
+    if request.run_id is not None:
+        found.append(f"run {request.run_id}")
+    if request.idempotency_key is not None:
+        found.append(f"key {request.idempotency_key}")
+    return found
+
+
+def _fingerprint(thread_id: str | None, request: RunRequest) -> str:
+    asked = encode([thread_id, replace(request, run_id=None, idempotency_key=None, arrived_at="")])
+    return hashlib.sha256(asked).hexdigest()

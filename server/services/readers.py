@@ -1,0 +1,72 @@
+"""Rules of reading: where a reader of a run or of a thread begins, and what is left when the log is gone."""
+
+from ..errors import NotFound
+from ..models import Caller, Run, RunStatus, Thread
+from ..storage import runs, threads
+from ..storage.database import Database, Tx
+from ..streaming.broker import BEGINNING, Broker, Cursor
+from .endings import FAILURES, closing, failed, stopped
+from .threads import missing
+
+
+class Readers:
+    """Those who follow runs: from the start, from now, from where they left off, or only for the result."""
+
+    def __init__(self, database: Database, broker: Broker) -> None:
+        self._database = database
+        self._broker = broker
+
+    async def watch(
+        self, caller: Caller, thread_id: str | None, run_id: str, last_event_id: str | None
+    ) -> Cursor | None:
+        """Where a reader of this run begins: after `last_event_id`, else now. None: there is nothing to come.
+
+        Raises NotFound (contract/runs.md 8; an unknown run is a 404 here).
+        """
+        run = await self._database.read(lambda tx: runs.get(tx, thread_id, run_id))
+        if run is None and not self._outlived(thread_id, run_id):
+            raise NotFound(f"Run with ID {run_id} not found")
+        tail = self._broker.tail(run_id)
+        if tail is None and run is not None and run.status.active:
+            self._broker.open(run_id, run.thread_id)
+            return BEGINNING
+        if last_event_id is not None:
+            return Cursor.parse(last_event_id)
+        if run is None or not run.status.active:
+            return None
+        return tail if run.status is RunStatus.running else BEGINNING
+
+    async def watch_thread(self, caller: Caller, thread_id: str, after: Cursor | None) -> Cursor:
+        """Where a reader of all runs of a thread begins: after a place, else now. Raises NotFound."""
+        if not await self._database.read(lambda tx: threads.exists(tx, thread_id)):
+            raise missing(thread_id)
+        return self._broker.tail_of_thread(thread_id) if after is None else after
+
+    async def returned(self, caller: Caller, thread_id: str, run_id: str) -> bytes | None:
+        """What a run answers to those who join it, when only its row is left to tell; None: its log will.
+
+        Raises NotFound for an unknown run.
+        """
+
+        def work(tx: Tx) -> tuple[Run | None, Thread | None]:
+            return runs.get(tx, thread_id, run_id), threads.get(tx, thread_id)
+
+        run, thread = await self._database.read(work)
+        if run is None and not self._outlived(thread_id, run_id):
+            raise NotFound(f"Run with ID {run_id} not found")
+        if self._broker.thread_of(run_id) is not None:
+            return None
+        if run is not None and run.status.active:
+            self._broker.open(run_id, thread_id)
+            return None
+        values = thread.values if thread is not None else None
+        if run is not None and run.status in FAILURES:
+            return failed(run.error)
+        if run is not None and run.status is RunStatus.interrupted:
+            return stopped(run_id, closing(run_id, run.status, run.reason), values)
+        return values or b"{}"
+
+    def _outlived(self, thread_id: str | None, run_id: str) -> bool:
+        """Whether there is the log of a temporary run whose row is gone."""
+        owner = self._broker.thread_of(run_id)
+        return owner is not None and thread_id in (None, owner)

@@ -1,0 +1,161 @@
+"""One log in memory, bounded by entries and bytes; and the logs of a thread, one after the other."""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .broker import BEGINNING, Batch, Cursor, Entry
+from .packed import Packed
+
+READ_ENTRIES_MAX = 512
+READ_BYTES_MAX = 64 * 1024  # one write to a socket: more would only move the wait into its buffer
+Waiters = set["asyncio.Future[None]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept: per log by entries and bytes, in all by bytes; and how long after the end."""
+
+    entries_max: int = 100_000
+    bytes_max: int = 16 * 2**20
+    total_bytes_max: int = 256 * 2**20
+    replay_seconds: float = 120
+
+
+class Log:
+    """The log of one run. The writer is any thread, the readers are on one event loop.
+
+    It begins with its first entry: `epoch` is 0 before.
+    """
+
+    __slots__ = (
+        "bytes",
+        "closed",
+        "ended_at",
+        "entries",
+        "epoch",
+        "key",
+        "lock",
+        "thread_id",
+        "waiters",
+        "waiting_for_end",
+        "waking",
+    )
+
+    def __init__(self, key: str, thread_id: str) -> None:
+        self.key = key
+        self.epoch = 0
+        self.thread_id = thread_id
+        self.entries = Packed()
+        self.bytes = 0
+        self.closed = False
+        self.ended_at: float | None = None
+        self.lock = threading.Lock()
+        self.waiters: Waiters = set()
+        self.waiting_for_end: Waiters = set()
+        self.waking = False
+
+    def add(self, entry: Entry, limits: Limits, *, last: bool = False) -> int | None:
+        """Append; returns by how many bytes the log grew (negative when it was compressed or forgot).
+
+        After the `last` entry nothing is taken any more: None.
+        """
+        with self.lock:
+            if self.closed:
+                return None
+            grown = -self.entries.seal() if self.entries.full else 0
+            grown += self.entries.add(entry)
+            if last:
+                self.closed = True
+                grown -= self.entries.seal()
+            self.bytes += grown
+            if len(self.entries) > limits.entries_max or self.bytes > limits.bytes_max:
+                grown -= self._forget()
+            return grown
+
+    def shrink(self) -> int:
+        """Forget the oldest entries because all logs together are too large; returns the bytes freed."""
+        with self.lock:
+            return self._forget()
+
+    def _forget(self) -> int:
+        # The newest page stays, however small the limit: what was just written is not dropped unread.
+        freed = self.entries.forget() if self.entries.pages > 1 else 0
+        self.bytes -= freed
+        return freed
+
+    def tail(self) -> Cursor:
+        """The place after everything there is."""
+        with self.lock:
+            return Cursor(self.epoch, self.entries.base + len(self.entries) - 1) if self.epoch else BEGINNING
+
+    def read_by(self, after: Cursor) -> bool:
+        """Whether a reader at this place of the log has all that will ever be in it."""
+        return self.closed and after.offset >= self.tail().offset
+
+    def last(self) -> Entry:
+        """The newest entry."""
+        with self.lock:
+            return next(self.entries.entries(self.entries.base + len(self.entries) - 1))
+
+    def slice(self, after: Cursor) -> Batch:
+        """What comes after a place, as much as one read takes."""
+        with self.lock:
+            wanted = after.offset + 1
+            if after.epoch != self.epoch or wanted > self.entries.base + len(self.entries):
+                wanted = 0  # a place this log never had: everything, rather than a silent nothing
+            start = max(wanted, self.entries.base)
+            return Batch(_at_most(self.entries.entries(start)), Cursor(self.epoch, start), start - wanted)
+
+
+def _at_most(entries: Iterable[Entry]) -> list[Entry]:
+    """As many entries as fit one read; always the first, however large."""
+    found: list[Entry] = []
+    size = 0
+    for entry in entries:
+        found.append(entry)
+        size += len(entry.data) + len(entry.shared)
+        if size > READ_BYTES_MAX or len(found) == READ_ENTRIES_MAX:
+            break
+    return found
+
+
+class ThreadLog:
+    """The logs of one thread that have begun, the oldest first. Guarded by the lock of whoever keeps it."""
+
+    __slots__ = ("forgotten", "logs", "waiters")
+
+    def __init__(self, forgotten: Cursor) -> None:
+        self.logs: list[Log] = []
+        self.forgotten = forgotten  # the last place that is gone
+        self.waiters: Waiters = set()
+
+    @property
+    def unused(self) -> bool:
+        return not self.logs and not self.waiters
+
+    def forget(self, log: Log) -> None:
+        """One of the logs is gone."""
+        self.logs.remove(log)
+        self.forgotten = max(self.forgotten, log.tail(), key=_place)
+
+    def at(self, after: Cursor) -> Log | None:
+        """The log in which what comes after a place is, or will be; None when it has not begun."""
+        for log in self.logs:
+            if log.epoch > after.epoch or (log.epoch == after.epoch and not log.read_by(after)):
+                return log
+        return None
+
+    def lost(self, after: Cursor) -> bool:
+        """Whether something after a place is gone. Who asks for the beginning takes what there is."""
+        # The last entry of a run's log is its END, which no reader sees.
+        return after.epoch > 0 and _place(after) < (self.forgotten.epoch, self.forgotten.offset - 1)
+
+    def tail(self) -> Cursor:
+        """The place after everything there is."""
+        return self.logs[-1].tail() if self.logs else self.forgotten
+
+
+def _place(cursor: Cursor) -> tuple[int, int]:
+    return cursor.epoch, cursor.offset
