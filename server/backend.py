@@ -2,11 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from .models import Json
 from .services import Services
+from .storage.health import Health
 from .streaming.broker import Broker
 from .streaming.sse import Rhythm
+
+
+class Work(Protocol):
+    """Whoever executes runs in this process."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it begins none any more."""
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Begin none any more; returns when none is executed any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +27,23 @@ class Backend:
     """Made by `wiring`, used by every door; sizes in bytes, times in seconds."""
 
     services: Services
+    work: Work
     broker: Broker
+    health: Health
     graph_ids: Sequence[str]
     rhythm: Rhythm
     body_bytes_max: int
     send_timeout_seconds: float
+    shutdown_grace_seconds: float
     cors_allow_origins: tuple[str, ...]
     info: Json
 
-    def close_streams(self) -> None:
-        """Cut every open stream at once, so that its client resumes elsewhere."""
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop: it begins no run any more."""
+        return self.work.draining
+
+    async def drain(self) -> None:
+        """Let what runs come to an end within the grace; then cut all other streams, to be resumed elsewhere."""
+        await self.work.drain(self.shutdown_grace_seconds)
         self.broker.cut()

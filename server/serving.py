@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 import uvicorn
 from sse_starlette.sse import AppStatus
@@ -20,10 +21,10 @@ from .unframed import Protocol
 BACKLOG = 2048
 # Longer than the 60 s for which proxies keep idle connections, so that none sends on one we are just closing.
 KEEP_ALIVE_SECONDS = 75
-# For answers that are no streams: those are cut at once.
-REQUEST_GRACE_SECONDS = 5
+# For answers that are no streams; they had the time that runs get to end.
+REQUEST_GRACE_SECONDS = 1
 # For exit hooks, such as those that send the last traces.
-EXIT_SECONDS_MAX = 3.0
+EXIT_SECONDS_MAX = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -102,8 +103,13 @@ def leave_on_signals() -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
 
 
-def end_on_signals(server: Server, close_streams: Callable[[], None], parent: int | None = None) -> None:
+def end_on_signals(
+    server: Server, drain: Callable[[], Coroutine[Any, Any, None]], parent: int | None = None
+) -> None:
     """The first SIGTERM or SIGINT begins the orderly end, the second ends the process at once.
+
+    Meanwhile the server still answers: readers see their runs to the end, and a run that is asked for now is
+    kept for the next process.
 
     `parent` is the reading end of a pipe that a reloading parent holds open. Then the parent alone decides: a
     Ctrl-C reaches both, so ours is left to it, and its death is our end.
@@ -113,13 +119,20 @@ def end_on_signals(server: Server, close_streams: Callable[[], None], parent: in
     AppStatus.enable_automatic_graceful_drain = False
     loop = asyncio.get_running_loop()
 
-    def begin() -> None:
+    ending: list[asyncio.Task[None]] = []
+
+    async def end() -> None:
         # Streams first: uvicorn waits for open connections, so an open stream would hold up all the rest.
-        close_streams()
-        server.should_exit = True
+        try:
+            await drain()
+        finally:
+            server.should_exit = True
+
+    def begin() -> None:
+        ending.append(loop.create_task(end()))
 
     def on_signal(number: int) -> None:
-        if server.should_exit:
+        if ending:
             os._exit(128 + number)
         begin()
 

@@ -38,10 +38,13 @@ async def stream(request):
         raise ConnectionAbortedError
     return EventSourceResponse(events(), ping=0)
 
+async def drain():
+    closing.set()
+
 async def main():
     app = Starlette(routes=[Route(f"/{f.__name__}", f) for f in (ok, parts, never, stream)])
     server = serving.Server(app, on_ready=lambda: print(sock.getsockname()[1], flush=True))
-    serving.end_on_signals(server, closing.set)
+    serving.end_on_signals(server, drain)
     await server.serve([sock])
     serving.exit_soon()
 

@@ -14,7 +14,7 @@ from .lanes import Job, Lanes
 
 _log = structlog.get_logger(__name__)
 
-DRAIN_SECONDS = 1.0  # for the step at hand, when the server goes down
+DRAIN_SECONDS = 1.0  # the last of the grace: for the step at hand
 POLL_SECONDS = 5.0  # the safety net; what starts a run in time is the signal
 
 
@@ -32,11 +32,11 @@ class Worker:
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
         self._reserved = 0
         self.ended = 0  # how many attempts are over
-        self._draining = False
+        self.draining = False
 
     async def work(self) -> None:
         """Claim runs for ever: whenever a signal says so, when a delayed run is due, and now and then."""
-        while not self._draining:
+        while not self.draining:
             free = self._free()
             claimed = await self._claim(free) if free > 0 else []
             for run in claimed:
@@ -73,7 +73,7 @@ class Worker:
 
     def reserve(self) -> bool:
         """See `services.runs.Starter`."""
-        if self._draining or self._free() <= 0:
+        if self.draining or self._free() <= 0:
             return False
         self._reserved += 1
         return True
@@ -133,13 +133,16 @@ class Worker:
 
         What goes on even then is given up. The next process goes on with those runs, and no attempt counts.
         """
-        self._draining = True
+        self.draining = True
         self._signals.notify("runs")
-        await self._until_idle(grace_seconds)
-        for attempt, _ in self._active.values():
-            attempt.control.request_drain()
+        if self._active:
+            _log.info("waiting for runs to end", runs=len(self._active), seconds=grace_seconds)
+        last = min(DRAIN_SECONDS, grace_seconds)
+        await self._until_idle(grace_seconds - last)
         left = list(self._active.values())
-        await self._until_idle(DRAIN_SECONDS)
+        for attempt, _ in left:
+            attempt.control.request_drain()
+        await self._until_idle(last)
         for attempt, job in left:
             attempt.handed_over = True
             job.cancel()
