@@ -93,6 +93,14 @@ def path_id(request: Request, name: str) -> str:
     return text.lower()
 
 
+def query_id(request: Request, name: str) -> str | None:
+    """A UUID of the query, lower case; absent is None. Raises Invalid."""
+    text = request.query_params.get(name)
+    if text and not _UUID.fullmatch(text):
+        raise Invalid(f"{name}: must be a UUID")
+    return text.lower() if text else None
+
+
 def flag(request: Request, name: str) -> bool:
     """A yes-or-no of the query; absent is no. Raises Invalid."""
     found = _FLAGS.get(request.query_params.get(name, ""))

@@ -1,45 +1,67 @@
 """A graph's state as the wire shows it (contract/resources.md 5.1)."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from ..models import Json
 
+VALUE = "values."  # a selected field that begins so is one value of the state
 
-def snapshot_json(snapshot: StateSnapshot) -> Json:
-    """The state object, its keys in the order of the contract; values are left to the encoder."""
+
+def snapshot_json(snapshot: StateSnapshot, at: Json | None = None) -> Json:
+    """The state object, its keys in the order of the contract; values are left to the encoder.
+
+    `at` is the place that was asked for by name, for the case that there is nothing: see `empty_snapshot`.
+    """
+    if snapshot.created_at is None:
+        return empty_snapshot(at)
     checkpoint = address(snapshot.config)
     parent = address(snapshot.parent_config)
-    exists = snapshot.created_at is not None
     return {
         "values": snapshot.values,
         "next": list(snapshot.next),
         "tasks": [_task(task) for task in snapshot.tasks],
         "metadata": snapshot.metadata,
         "created_at": snapshot.created_at,
-        "checkpoint": checkpoint if exists else None,
+        "checkpoint": checkpoint,
         "parent_checkpoint": parent,
         "interrupts": [interrupt_json(item) for item in snapshot.interrupts],
-        "checkpoint_id": checkpoint.get("checkpoint_id") if checkpoint and exists else None,
+        "checkpoint_id": checkpoint.get("checkpoint_id") if checkpoint else None,
         "parent_checkpoint_id": parent.get("checkpoint_id") if parent else None,
     }
 
 
-def empty_snapshot() -> Json:
-    """The state of a thread that never ran (contract/runs.md 17)."""
+def empty_snapshot(at: Json | None = None) -> Json:
+    """The state of a thread that never ran (contract/runs.md 17); `at` is the place that was asked for.
+
+    Clients that name a place take it and the metadata apart without looking (contract/clients.md 4 and 8).
+    """
     return {
         "values": {},
         "next": [],
         "tasks": [],
-        "metadata": None,
+        "metadata": None if at is None else {},
         "created_at": None,
-        "checkpoint": None,
+        "checkpoint": at,
         "parent_checkpoint": None,
         "interrupts": [],
         "checkpoint_id": None,
         "parent_checkpoint_id": None,
     }
+
+
+def selected(state: Json, select: Collection[str]) -> Json:
+    """The fields of a state that were asked for, `values.<key>` being one value; none asked for: all."""
+    if not select:
+        return state
+    found = {name: value for name, value in state.items() if name in select}
+    keys = [name.removeprefix(VALUE) for name in select if name.startswith(VALUE)]
+    if keys and "values" not in select:
+        values = state["values"] if isinstance(state["values"], Mapping) else {}
+        found = {"values": {key: values[key] for key in values if key in keys}, **found}
+    return found
 
 
 def interrupts_by_task(snapshot: StateSnapshot) -> Json:
@@ -76,7 +98,7 @@ def _error_text(error: Any) -> str | None:
 
 def _task(task: PregelTask) -> Json:
     state = task.state
-    nested = snapshot_json(state) if isinstance(state, StateSnapshot) else None
+    nested = _nested(state) if isinstance(state, StateSnapshot) else None
     return {
         "id": task.id,
         "name": task.name,
@@ -87,3 +109,8 @@ def _task(task: PregelTask) -> Json:
         "state": nested,
         "result": task.result,
     }
+
+
+def _nested(state: StateSnapshot) -> Json:
+    """The state of a subgraph, which may not have begun."""
+    return snapshot_json(state, {"checkpoint_id": None, **(address(state.config) or {})})

@@ -1,4 +1,4 @@
-"""Threads and their state on the wire (contract/resources.md 4.1 and 5.1)."""
+"""Threads on the wire (contract/resources.md 4.1)."""
 
 from typing import Any, Literal
 
@@ -39,21 +39,6 @@ class ThreadView(BaseModel):
     values: Any
     error: dict[str, Any] | None
     interrupts: dict[str, Any]
-
-
-class StateView(BaseModel):
-    """The state of a thread."""
-
-    values: Any
-    next: list[str]
-    tasks: list[dict[str, Any]]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    checkpoint: dict[str, Any] | None
-    parent_checkpoint: dict[str, Any] | None
-    interrupts: list[dict[str, Any]]
-    checkpoint_id: str | None
-    parent_checkpoint_id: str | None
 
 
 def thread_view(thread: Thread) -> dict[str, Any]:
