@@ -14,9 +14,10 @@ import structlog
 
 from . import __version__, logs, loops
 from .config import Project, Settings, apply_environment, load_project, load_settings
-from .errors import StartupError
+from .errors import GraphwireError, StartupError
 from .reload import run_reloading
 from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen
+from .storage.data_dir import DataDir
 
 Command = Callable[..., None]
 
@@ -30,6 +31,7 @@ class Flags:
     port: int
     reload: bool
     traceback: bool
+    allow_reset: bool
     parent: int | None
 
 
@@ -52,6 +54,9 @@ def serving_flags(reload: bool) -> Callable[[Command], Command]:
         click.option("--port", type=click.IntRange(0, 65535), default=8123, help="Port; 0 takes a free one."),
         click.option("--reload/--no-reload", default=reload, help="Start again when a file changes."),
         click.option("--traceback", is_flag=True, help="Show where in the code a failed start failed."),
+        click.option(
+            "--allow-reset", is_flag=True, help="Keep a damaged database aside and begin an empty one."
+        ),
         click.option("--parent", type=int, hidden=True, help="Pipe of the process that reloads this one."),
     ]
 
@@ -84,12 +89,12 @@ def start(flags: Flags) -> None:
         sys.exit(run_reloading(flags.config))
     try:
         run(flags)
-    except StartupError as error:
+    except GraphwireError as error:
         if flags.traceback:
             tracebacks.print_exception(error)
         else:
             click.echo(f"graphwire: {error.message}", err=True)
-        sys.exit(error.exit_status)
+        sys.exit(error.exit_status if isinstance(error, StartupError) else StartupError.exit_status)
 
 
 def run(flags: Flags) -> None:
@@ -98,19 +103,24 @@ def run(flags: Flags) -> None:
     apply_environment(project)
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_json)
+    # First, so that a second server on the same data learns it before it loads anything.
+    directory = DataDir(settings.data_dir or project.root / ".graphwire")
     sock = listen(flags.host, flags.port)
     with asyncio.Runner(loop_factory=loops.make) as runner:
-        runner.run(serve_on(sock, project, settings, address_of(flags.host, sock), flags.parent))
+        runner.run(serve_on(sock, directory, project, settings, flags))
 
 
-async def serve_on(sock: socket, project: Project, settings: Settings, url: str, parent: int | None) -> None:
+async def serve_on(
+    sock: socket, directory: DataDir, project: Project, settings: Settings, flags: Flags
+) -> None:
     # Here and not above: these import LangGraph, and must find the project's environment.
     from .app import build_app
     from .wiring import embedded
 
-    async with embedded(project, settings, url=url) as backend:
+    url = address_of(flags.host, sock)
+    async with embedded(project, settings, directory, url=url, allow_reset=flags.allow_reset) as backend:
         server = Server(build_app(backend), on_ready=lambda: announce(project, settings, url))
-        end_on_signals(server, backend.close_streams, parent)
+        end_on_signals(server, backend.drain, flags.parent)
         await server.serve([sock])
     exit_soon()
 

@@ -15,6 +15,7 @@ from .config import Project, Settings
 from .execution.blocking import blocking_place
 from .execution.executor import Executor, Rules
 from .execution.lanes import Lanes
+from .execution.supervisor import keep_going
 from .execution.sweeper import sweep
 from .execution.worker import Worker
 from .graph.catalog import Catalog
@@ -24,6 +25,7 @@ from .services import Assistants, Attempts, Readers, Runs, Services, State, Stat
 from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
+from .storage.health import Health
 from .storage.inspection import inspect
 from .storage.migrate import migrate
 from .streaming.log import Limits
@@ -96,24 +98,25 @@ async def _running(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
     )
     await attempts.recover()
-    tasks = [
-        asyncio.create_task(work)
-        for work in (
-            worker.work(),
-            worker.obey(),
-            lanes.watch(blocking_place),
-            sweep(broker, worker),
-        )
-    ]
+    work = {
+        "claim runs": worker.work,
+        "stop runs": worker.obey,
+        "watch lanes": lambda: lanes.watch(blocking_place),
+        "sweep": lambda: sweep(broker, worker),
+    }
+    tasks = [asyncio.create_task(keep_going(name, begin)) for name, begin in work.items()]
     heap.freeze()
     try:
         yield Backend(
             services=services,
+            work=worker,
             broker=broker,
+            health=Health(database, settings.free_bytes_min),
             rhythm=Rhythm(settings.heartbeat_seconds),
             graph_ids=catalog.ids,
             body_bytes_max=settings.body_bytes_max,
             send_timeout_seconds=settings.send_timeout_seconds,
+            shutdown_grace_seconds=settings.shutdown_grace_seconds,
             cors_allow_origins=settings.cors_allow_origins,
             info=_info(),
         )

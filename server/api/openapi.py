@@ -39,7 +39,7 @@ def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATI
 
 def _operation(operation: Operation) -> Json:
     responses: Json = {str(operation.status): _answer(operation.answer)}
-    for status in operation.errors:
+    for status in operation.errors if operation.method == "GET" else (*operation.errors, 507):
         responses[str(status)] = _answer(Problem)
     if operation.path.endswith("/cancel"):
         responses["202"] = {"description": "Accepted"}

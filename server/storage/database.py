@@ -11,26 +11,34 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+
+from ..errors import ConfigError, StorageFull
 
 Tx = Connection
 T = TypeVar("T")
 
 BATCH_MAX = 64  # how many units of work may share one commit: bounds how long the first of them waits
 READERS = 4
+CLOSING_MS = 500  # how long readers may keep the log from being brought home when the database is closed
+
+# What SQLite says where a disk takes no more: full, over a quota, beyond the largest size of a file.
+_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class Database(Protocol):
     """Runs units of work. Errors of the work roll back that work alone and reach its caller."""
 
     async def write(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` in a transaction; returns once it is committed."""
+        """Run `work` in a transaction; returns once it is committed. Raises StorageFull: nothing happened."""
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on a consistent view without writing."""
@@ -53,9 +61,10 @@ class _Job:
 
 
 class SqliteDatabase:
-    """The embedded engine: one file, one writing thread, a few readers."""
+    """The embedded engine: one file, one writing thread, a few readers. Raises ConfigError."""
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        self.path = path
         self._engine = create_engine(
             f"sqlite:///{path}",
             poolclass=NullPool,
@@ -65,6 +74,10 @@ class SqliteDatabase:
             connect_args={"check_same_thread": False, "cached_statements": 512},
         )
         _set_pragmas(self._engine, synchronous)
+        try:
+            self._connection = self._engine.connect()  # the writer's
+        except (DBAPIError, sqlite3.Error) as failure:
+            raise ConfigError(f"cannot open the database {path}: {failure}") from failure
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(
@@ -129,12 +142,13 @@ class SqliteDatabase:
             raw.execute("ROLLBACK")
 
     def _write_loop(self) -> None:
-        with self._engine.connect() as tx:
+        with self._connection as tx:
             closing = False
             while not closing:
                 jobs, closing = self._take()
                 if jobs:
                     _commit_together(tx, jobs)
+            _bring_home(_raw(tx))
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Wait for a job, then take along what else is there. The flag says that the end was asked for."""
@@ -162,11 +176,12 @@ def _commit_together(tx: Tx, jobs: list[_Job]) -> None:
                 _run_in_savepoint(tx, raw, job, done)
         raw.execute("COMMIT")
     except BaseException as failure:  # the disk is full, the file is gone: nobody was committed
-        if raw.in_transaction:
-            raw.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # the next batch tries again
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
         for job in jobs:
             if not job.future.done():
-                job.future.set_exception(failure)
+                job.future.set_exception(_deliverable(failure))
     else:
         for job, result in done:
             job.future.set_result(result)
@@ -177,6 +192,8 @@ def _run_in_savepoint(tx: Tx, raw: sqlite3.Connection, job: _Job, done: list[tup
     try:
         result = job.work(tx)
     except BaseException as failure:
+        if not raw.in_transaction:  # SQLite gave up the whole of it, as it may when the disk is full
+            raise
         raw.execute("ROLLBACK TO job")
         raw.execute("RELEASE job")
         job.future.set_exception(_deliverable(failure))
@@ -186,8 +203,28 @@ def _run_in_savepoint(tx: Tx, raw: sqlite3.Connection, job: _Job, done: list[tup
 
 
 def _deliverable(failure: BaseException) -> BaseException:
-    """An exception that can enter a future; a StopIteration cannot, and its caller would wait for ever."""
-    return RuntimeError(f"work raised {failure!r}") if isinstance(failure, StopIteration) else failure
+    """An exception that can enter a future, in our terms where it is the disk's.
+
+    A StopIteration cannot enter one: its caller would wait for ever.
+    """
+    if isinstance(failure, StopIteration):
+        return RuntimeError(f"work raised {failure!r}")
+    cause = failure.orig if isinstance(failure, DBAPIError) else failure
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _NO_SPACE:
+        full = StorageFull(f"The disk is full or fails ({cause}): nothing was stored. Try again later")
+        full.__cause__ = failure
+        return full
+    return failure
+
+
+def _bring_home(raw: sqlite3.Connection) -> None:
+    """Move the log into the database file, so that a stop in order leaves one file that is whole.
+
+    SQLite does so itself when the last connection closes, but threads of graphs may hold one to the end.
+    """
+    with suppress(sqlite3.Error):  # no space: the log stays, and the next start reads it
+        raw.execute(f"PRAGMA busy_timeout={CLOSING_MS}")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _raw(tx: Tx) -> sqlite3.Connection:

@@ -6,13 +6,26 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import ConfigError
 
 _HERE = Path(__file__).parent / "migrations"
 
 
 def migrate(engine: Engine) -> None:
-    """Run the missing migrations in one transaction. Raises CommandError for an unknown one."""
+    """Run the missing migrations in one transaction. Raises ConfigError: a newer database, a full disk."""
+    try:
+        _upgrade(engine)
+    except CommandError as failure:
+        raise ConfigError(f"{engine.url.database} was made by a newer version: {failure}") from failure
+    except DBAPIError as failure:
+        raise ConfigError(f"cannot prepare the database {engine.url.database}: {failure.orig}") from failure
+
+
+def _upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     with engine.connect() as connection:

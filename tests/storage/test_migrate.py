@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError
 
+from server.errors import ConfigError
 from server.storage.checkpoints import open_embedded
 from server.storage.database import SqliteDatabase
 from server.storage.migrate import migrate
@@ -79,7 +79,7 @@ def test_a_database_of_a_newer_version_is_refused(database: SqliteDatabase) -> N
     newer = "UPDATE alembic_version SET version_num = '9999'"
     database.write_now(lambda tx: tx.exec_driver_sql(newer).rowcount)
     before = schema(database)
-    with pytest.raises(CommandError):
+    with pytest.raises(ConfigError, match="was made by a newer version"):
         migrate(database.engine)
     assert schema(database) == before
 
@@ -87,7 +87,7 @@ def test_a_database_of_a_newer_version_is_refused(database: SqliteDatabase) -> N
 def test_a_refused_migration_leaves_no_lock_behind(database: SqliteDatabase) -> None:
     newer = "UPDATE alembic_version SET version_num = '9999'"
     database.write_now(lambda tx: tx.exec_driver_sql(newer).rowcount)
-    with pytest.raises(CommandError):
+    with pytest.raises(ConfigError):
         migrate(database.engine)
     back = "UPDATE alembic_version SET version_num = '0001'"
     assert database.write_now(lambda tx: tx.exec_driver_sql(back).rowcount) == 1
