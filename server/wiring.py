@@ -21,7 +21,7 @@ from .execution.worker import Worker
 from .graph.catalog import Catalog
 from .graph.loader import load_graph
 from .models import Json, PendingLimits
-from .services import Assistants, Attempts, Readers, Runs, Services, State, StateUpdates, Threads
+from .services import Assistants, Attempts, Readers, Removal, Runs, Services, State, StateUpdates, Threads
 from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
@@ -87,7 +87,8 @@ async def _running(
     assistants = Assistants(database)
     state = State(threads, catalog, saver, off_loop)
     updates = StateUpdates(database, broker, threads, catalog, saver, off_loop)
-    services = Services(assistants, threads, state, runs, readers, state_updates=updates)
+    removal = Removal(database, broker, runs, catalog, saver, off_loop)
+    services = Services(assistants, threads, state, runs, readers, removal, updates)
     rules = Rules(settings.run_timeout_seconds, settings.error_text, url)
     executor = Executor(catalog, saver, broker, attempts, rules)
     worker = Worker(attempts, executor, lanes, signals, settings.jobs_per_worker)

@@ -128,6 +128,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/threads/{thread_id}/runs/wait", runs.wait, ANY, RunCreate, errors=_STARTING),
     Operation("GET", "/threads/{thread_id}/runs/{run_id}", runs.get, RunView, errors=(404, 422)),
     Operation(
+        "DELETE", "/threads/{thread_id}/runs/{run_id}", runs.delete, None, status=204, errors=(404, 422)
+    ),
+    Operation(
         "GET", "/threads/{thread_id}/runs/{run_id}/stream", runs.join, STREAM, errors=(404, 422), query=_JOIN
     ),
     Operation(

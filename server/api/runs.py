@@ -74,6 +74,13 @@ async def get(request: Request) -> Response:
     return json(run_view(await services(request).runs.get(caller(request), thread_id, run_id)))
 
 
+async def delete(request: Request) -> Response:
+    """Delete a run with its checkpoints; one that is under way is stopped first."""
+    thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
+    await services(request).removal.delete(caller(request), thread_id, run_id)
+    return no_content()
+
+
 async def join(request: Request) -> Response:
     """The stream of a run that exists: from now, or after `Last-Event-ID` (contract/runs.md 8)."""
     thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")

@@ -41,6 +41,10 @@ class Attempt:
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
     control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
+    @property
+    def rolls_back(self) -> bool:
+        return self.stop is not None and self.stop[0] == "rollback"
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -179,8 +183,13 @@ class Executor:
         return found is not None and found.metadata.get("run_id") == run.run_id
 
     async def _settle(self, graph: Graph, attempt: Attempt, failure: BaseException | None) -> Outcome:
-        """The outcome, with the state that the run left."""
+        """The outcome, with the state that the run left, or found where it is rolled back."""
         config: RunnableConfig = {"configurable": {"thread_id": attempt.run.thread_id}}
+        if failure is not None and attempt.rolls_back:
+            before = await self._attempts.place_before(attempt.run)
+            if before is None:
+                return self._failed(attempt, failure)
+            config["configurable"]["checkpoint_id"] = before
         snapshot = await graph.aget_state(config)
         values = encode(snapshot.values) if snapshot.created_at else None
         pending = encode(interrupts_by_task(snapshot))
@@ -200,15 +209,15 @@ class Executor:
         """The outcome of a run that did not come to its end."""
         run = attempt.run
         if attempt.stop and isinstance(failure, asyncio.CancelledError | Superseded):
-            action, reason = attempt.stop
-            kind = "UserRollback" if action == "rollback" else "UserInterrupt"
+            _, reason = attempt.stop
+            kind = "UserRollback" if attempt.rolls_back else "UserInterrupt"
             error = {"error": kind, "message": reason}
             return Outcome(
                 RunStatus.interrupted,
                 ThreadStatus.idle,
                 error=error,
                 reason=reason,
-                rollback=action == "rollback",
+                rollback=attempt.rolls_back,
             )
         if isinstance(failure, TimeoutError) and _is_limit(failure):
             text = f"the run took longer than {self._rules.timeout_seconds:g} seconds"

@@ -5,12 +5,23 @@ from dataclasses import dataclass
 from .assistants import Assistants
 from .attempts import Attempts
 from .readers import Readers
+from .removal import Removal
 from .runs import Runs
 from .state import State
 from .state_update import StateUpdates
 from .threads import Threads
 
-__all__ = ["Assistants", "Attempts", "Readers", "Runs", "Services", "State", "StateUpdates", "Threads"]
+__all__ = [
+    "Assistants",
+    "Attempts",
+    "Readers",
+    "Removal",
+    "Runs",
+    "Services",
+    "State",
+    "StateUpdates",
+    "Threads",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +33,5 @@ class Services:
     state: State
     runs: Runs
     readers: Readers
+    removal: Removal
     state_updates: StateUpdates

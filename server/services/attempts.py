@@ -1,15 +1,26 @@
 """What a worker does with runs: claim them, learn which to stop, commit how they ended."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import structlog
 
 from ..clock import now
+from ..errors import StorageFull
 from ..models import Outcome, Run, RunStatus, ThreadStatus
-from ..storage import checkpoints, threads
 from ..storage import runs as statements
+from ..storage import threads, traces
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker, Entry
 from ..streaming.signals import Signals
 from .endings import closing_of, returned
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+WAIT_SECONDS, WAIT_SECONDS_MAX = 0.1, 2.0  # between two tries to store how a run ended
 
 
 class Attempts:
@@ -50,7 +61,7 @@ class Attempts:
         A client that looks when its stream closes sees the final state. An attempt that no longer owns
         the run changes nothing and says nothing.
         """
-        left = await self._database.write(lambda tx: self._record(tx, run, outcome))
+        left = await self._surely(lambda tx: self._record(tx, run, outcome))
         if left is None:
             return
         for entry in (*last, closing_of(run.run_id, outcome)):
@@ -59,6 +70,17 @@ class Attempts:
         if left is ThreadStatus.busy:
             self._signals.notify("runs")  # the thread is free for its next run
 
+    async def _surely(self, work: Callable[[Tx], T]) -> T:
+        """Write what must not be lost: where the disk is full, again and again until it takes it."""
+        wait = WAIT_SECONDS
+        while True:
+            try:
+                return await self._database.write(work)
+            except StorageFull as failure:
+                _log.warning("the end of a run waits for the disk", seconds=wait, error=failure.message)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, WAIT_SECONDS_MAX)
+
     def _record(self, tx: Tx, run: Run, outcome: Outcome) -> ThreadStatus | None:
         """The status the thread is left in; None when the attempt does not own the run any more."""
         at = now()
@@ -66,21 +88,26 @@ class Attempts:
         if not statements.finish(tx, run, outcome.status, at, error=own_error, reason=outcome.reason):
             return None
         if outcome.rollback:
-            checkpoints.delete_run(tx, run.thread_id, run.run_id)
+            traces.delete_run(tx, run.thread_id, run.run_id)
             statements.remove(tx, run.run_id)
-            outcome = Outcome(outcome.status, ThreadStatus.idle, error=outcome.error)
         others = statements.has_active(tx, run.thread_id)
         status = ThreadStatus.busy if others else outcome.thread_status
         if run.temporary and not others:
-            checkpoints.delete_thread(tx, run.thread_id)
+            traces.delete_thread(tx, run.thread_id)
             threads.remove(tx, run.thread_id)
         else:
             threads.set_outcome(tx, run.thread_id, outcome, status, at)
         return status
 
+    async def place_before(self, run: Run) -> str | None:
+        """The newest checkpoint of the thread that is not of this run; None when there is none."""
+        found = await self._database.read(lambda tx: traces.newest_without(tx, run.thread_id, run.run_id))
+        return found[0]
+
     async def hand_over(self, runs: Sequence[Run]) -> None:
         """The server goes down: these attempts are given up, and the next process goes on with their runs."""
-        await self._database.write(lambda tx: [statements.hand_over(tx, run) for run in runs])
+        with suppress(StorageFull):  # then they do count; the next process goes on all the same
+            await self._database.write(lambda tx: [statements.hand_over(tx, run) for run in runs])
 
     async def recover(self) -> int:
         """After a start of the only worker: what a crash left running waits again, or has had its tries."""

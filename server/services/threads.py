@@ -3,7 +3,7 @@
 from ..clock import new_id, now
 from ..errors import Conflict, NotFound
 from ..models import Caller, Json, Thread, ThreadStatus
-from ..storage import checkpoints, runs
+from ..storage import runs, traces
 from ..storage import threads as statements
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
@@ -67,7 +67,7 @@ class Threads:
                 raise missing(thread_id)
             active = runs.active(tx, thread_id)
             stopped = [Ended.of(tx, run, DELETED, "the thread was deleted") for run in active]
-            checkpoints.delete_thread(tx, thread_id)
+            traces.delete_thread(tx, thread_id)
             statements.remove(tx, thread_id)
             return stopped
 

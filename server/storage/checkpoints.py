@@ -23,7 +23,6 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.store.base import Op, Result
 from langgraph.store.sqlite import SqliteStore
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from ..errors import Superseded, describe
 from .database import Database, SqliteDatabase, Tx
@@ -284,20 +283,3 @@ def open_embedded(database: SqliteDatabase) -> tuple[EmbeddedSaver, EmbeddedStor
     store = database.write_now(make_store)
     store.is_setup = True
     return EmbeddedSaver(database), store
-
-
-def delete_thread(tx: Tx, thread_id: str) -> None:
-    """Delete every checkpoint of a thread, in the same transaction as its row."""
-    for table in ("checkpoints", "writes"):
-        tx.execute(text(f"DELETE FROM {table} WHERE thread_id = :thread_id"), {"thread_id": thread_id})
-
-
-def delete_run(tx: Tx, thread_id: str, run_id: str) -> None:
-    """Delete what one run wrote: the thread is as before it (rollback, contract/runs.md 13)."""
-    mine = "SELECT checkpoint_id FROM checkpoints WHERE thread_id = :thread_id AND "
-    mine += "json_extract(CAST(metadata AS TEXT), '$.run_id') = :run_id"
-    keys = {"thread_id": thread_id, "run_id": run_id}
-    tx.execute(text(f"DELETE FROM writes WHERE thread_id = :thread_id AND checkpoint_id IN ({mine})"), keys)
-    tx.execute(
-        text(f"DELETE FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_id IN ({mine})"), keys
-    )

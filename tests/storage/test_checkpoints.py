@@ -25,7 +25,7 @@ from sqlalchemy import update
 
 from server.errors import Superseded
 from server.models import Run, RunStatus, Thread, ThreadStatus
-from server.storage import checkpoints, runs, threads
+from server.storage import checkpoints, runs, threads, traces
 from server.storage.checkpoints import EmbeddedSaver, EmbeddedStore, TolerantSerializer, open_embedded
 from server.storage.database import SqliteDatabase
 from server.storage.migrate import migrate
@@ -397,7 +397,7 @@ def test_deleting_a_thread_deletes_its_checkpoints_alone(
 ) -> None:
     for thread_id in ("t", "u"):
         saver.put_writes(put(saver, thread_id, thread_id=thread_id), [("word", "w")], "task")
-    database.write_now(lambda tx: checkpoints.delete_thread(tx, "t"))
+    database.write_now(lambda tx: traces.delete_thread(tx, "t"))
     assert (word_of(saver, "t"), word_of(saver, "u")) == (None, "u")
     assert database.read_now(
         lambda tx: [row[0] for row in tx.exec_driver_sql("SELECT DISTINCT thread_id FROM writes")]
@@ -409,7 +409,7 @@ def test_deleting_a_run_leaves_the_thread_as_it_was_before(
 ) -> None:
     put(saver, "first", run_id="r1")
     saver.put_writes(put(saver, "second", run_id="r2"), [("word", "w")], "task")
-    database.write_now(lambda tx: checkpoints.delete_run(tx, "t", "r2"))
+    database.write_now(lambda tx: traces.delete_run(tx, "t", "r2"))
     assert word_of(saver) == "first"
     assert database.read_now(lambda tx: tx.exec_driver_sql("SELECT count(*) FROM writes").scalar_one()) == 0
 

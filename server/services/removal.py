@@ -1,0 +1,94 @@
+"""Deleting a run: what it did is undone as far as it can be, and the thread shows what is left."""
+
+from langchain_core.runnables import RunnableConfig
+
+from ..clock import now
+from ..errors import GraphwireError, NotFound
+from ..graph.catalog import Catalog
+from ..graph.snapshots import interrupts_by_task
+from ..models import Caller, Outcome, Run, RunStatus, ThreadStatus
+from ..storage import runs, threads, traces
+from ..storage.checkpoints import EmbeddedSaver
+from ..storage.database import Database, Tx
+from ..streaming.broker import Broker
+from ..streaming.encode import encode
+from .runs import STOP_WAIT_SECONDS, Runs
+from .state import OffLoop, ask
+
+REASON = "the run was deleted"
+
+
+class Removal:
+    """Removes runs with their checkpoints."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        runs: Runs,
+        catalog: Catalog,
+        saver: EmbeddedSaver,
+        off_loop: OffLoop,
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._runs = runs
+        self._catalog = catalog
+        self._saver = saver
+        self._off_loop = off_loop
+
+    async def delete(self, caller: Caller, thread_id: str, run_id: str) -> None:
+        """Delete a run of a thread; one that waits or runs is stopped first (contract/runs.md 14).
+
+        When the thread's state was the run's, it is from now on what was before. Raises NotFound.
+        """
+        if await self._runs.stop(thread_id, run_id, "rollback", REASON):
+            await self._broker.ended(run_id, STOP_WAIT_SECONDS)
+            if await self._find(thread_id, run_id) is None:
+                return  # the rollback has deleted it
+        run = await self._find(thread_id, run_id)
+        if run is None:
+            raise NotFound("Run not found")
+        while not await self._delete(run):
+            pass  # the thread moved on while its state was read
+
+    async def _find(self, thread_id: str, run_id: str) -> Run | None:
+        return await self._database.read(lambda tx: runs.get(tx, thread_id, run_id))
+
+    async def _delete(self, run: Run) -> bool:
+        """Delete a run that has ended. False when what is left of the thread was changed meanwhile."""
+        place = await self._database.read(lambda tx: traces.newest_without(tx, run.thread_id, run.run_id))
+        before, newer = place
+        left = await self._state_at(run, before) if newer else None
+
+        def work(tx: Tx) -> bool:
+            if traces.newest_without(tx, run.thread_id, run.run_id) != place:
+                return False
+            traces.delete_run(tx, run.thread_id, run.run_id)
+            runs.remove(tx, run.run_id)
+            if left is not None and not runs.has_active(tx, run.thread_id):
+                threads.set_outcome(tx, run.thread_id, left, left.thread_status, now())
+            return True
+
+        return await self._database.write(work)
+
+    async def _state_at(self, run: Run, checkpoint_id: str | None) -> Outcome:
+        """What the thread shows at a checkpoint; nothing where there is none, or no graph that can tell."""
+        nothing = Outcome(RunStatus.success, ThreadStatus.idle, b"null")
+        if checkpoint_id is None or run.graph_id not in self._catalog:
+            return nothing
+        try:
+            return await ask(self._off_loop, "show its state", self._read(run, checkpoint_id))
+        except GraphwireError:
+            return nothing
+
+    async def _read(self, run: Run, checkpoint_id: str) -> Outcome:
+        config: RunnableConfig = {
+            "configurable": {"thread_id": run.thread_id, "checkpoint_id": checkpoint_id}
+        }
+        async with self._catalog.open(
+            run.graph_id, config, checkpointer=self._saver, access="threads.read"
+        ) as graph:
+            found = await graph.aget_state(config)
+        status = ThreadStatus.interrupted if found.next else ThreadStatus.idle
+        return Outcome(RunStatus.success, status, encode(found.values), encode(interrupts_by_task(found)))
