@@ -5,6 +5,7 @@ tell it that its first node has run already. So the graph writes here, reads its
 asked for the update commits them together with the thread's row.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ class StagedSaver(EmbeddedSaver):
         self._checkpoints[namespace, checkpoint["id"]] = (
             at,
             self.serde.dumps_typed(checkpoint),
-            get_checkpoint_metadata(config, told),
+            json.loads(json.dumps(get_checkpoint_metadata(config, told))),  # no tuples: see above
             parent,
         )
         self._calls.append(lambda saver: saver.put(config, checkpoint, told, new_versions))
