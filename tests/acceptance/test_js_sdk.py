@@ -152,6 +152,37 @@ def test_cancel_stops_the_node(server: Server, client: Client, gate: Gate) -> No
     assert client.call("runs.get", thread, run_id)["status"] == "interrupted"
 
 
+def test_the_state_is_read_in_every_form(client: Client) -> None:
+    thread = client.new_thread()
+    client.call("runs.wait", thread, "echo", {"input": {"x": 1}})
+    latest = client.call("threads.getState", thread)
+    assert latest["values"] == {"x": 1, "log": ["a", "b"]}
+    at = latest["checkpoint"]
+    for checkpoint in (at["checkpoint_id"], at, {**at, "checkpoint_id": None, "checkpoint_map": None}):
+        assert client.call("threads.getState", thread, checkpoint) == latest
+    only = {"select": ["values.x", "next"], "subgraphs": True}
+    for checkpoint in (None, at["checkpoint_id"], at):
+        found = client.call("threads.getState", thread, checkpoint, only)
+        assert found == {"values": {"x": 1}, "next": []}
+
+
+def test_history_and_updates_go_back_and_forth(client: Client) -> None:
+    thread = client.new_thread()
+    client.call("runs.wait", thread, "echo", {"input": {"x": 1}})
+    found = client.call("threads.getHistory", thread)
+    assert [entry["next"] for entry in found] == [[], ["b"], ["a"], ["__start__"]]
+    for before in (found[1]["checkpoint"], {"configurable": found[1]["checkpoint"]}):
+        rest = client.call("threads.getHistory", thread, {"before": before, "metadata": {"source": "input"}})
+        assert rest == found[3:]
+    for form in ("checkpoint", "checkpointId"):
+        fork = found[1]["checkpoint" if form == "checkpoint" else "checkpoint_id"]
+        said = {"values": {"log": ["fork"]}, "asNode": "a", form: fork}
+        written = client.call("threads.updateState", thread, said)
+        latest = client.call("threads.getState", thread)
+        assert (latest["checkpoint"], latest["next"]) == (written["checkpoint"], ["b"])
+        assert latest["values"]["log"] == ["a", "fork"]
+
+
 def test_a_failed_run_rejects_with_its_error(client: Client) -> None:
     client.start("runs.wait", None, "boom", {"input": {"how": "first"}})
     assert "first node failed" in client.hear()["error"]["message"]
