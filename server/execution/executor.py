@@ -19,6 +19,7 @@ from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
+from ..services.endings import cancelled
 from ..storage.checkpoints import EmbeddedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
@@ -209,16 +210,7 @@ class Executor:
         """The outcome of a run that did not come to its end."""
         run = attempt.run
         if attempt.stop and isinstance(failure, asyncio.CancelledError | Superseded):
-            _, reason = attempt.stop
-            kind = "UserRollback" if attempt.rolls_back else "UserInterrupt"
-            error = {"error": kind, "message": reason}
-            return Outcome(
-                RunStatus.interrupted,
-                ThreadStatus.idle,
-                error=error,
-                reason=reason,
-                rollback=attempt.rolls_back,
-            )
+            return cancelled(*attempt.stop)
         if isinstance(failure, TimeoutError) and _is_limit(failure):
             text = f"the run took longer than {self._rules.timeout_seconds:g} seconds"
             error = {"error": "TimeoutError", "message": text}

@@ -2,7 +2,7 @@
 
 from langgraph.errors import EmptyInputError, InvalidUpdateError
 
-from ..errors import describe
+from ..errors import StorageFull, describe
 from ..models import Json
 
 MASKED = "An internal error occurred"
@@ -17,6 +17,7 @@ KNOWN = (
     TimeoutError,
     InvalidUpdateError,
     EmptyInputError,
+    StorageFull,
 )
 
 

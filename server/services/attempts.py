@@ -15,7 +15,7 @@ from ..storage import threads, traces
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker, Entry
 from ..streaming.signals import Signals
-from .endings import closing_of, returned
+from .endings import cancelled, closing_of, returned
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -110,9 +110,14 @@ class Attempts:
             await self._database.write(lambda tx: [statements.hand_over(tx, run) for run in runs])
 
     async def recover(self) -> int:
-        """After a start of the only worker: what a crash left running waits again, or has had its tries."""
+        """After a start of the only worker: what a crash left running waits again, or has had its tries.
+
+        What was to be stopped is over: nobody who asked for that must see it run again.
+        """
 
         def work(tx: Tx) -> tuple[int, list[str]]:
+            for run in statements.to_stop(tx):
+                self._record(tx, run, cancelled(run.stop or "", run.reason or ""))
             spent = statements.spent(tx, self._attempts_max)
             for run in spent:
                 text = f"the server stopped {run.attempt} times while this run was executing; it is given up"

@@ -5,12 +5,24 @@ how it ended, and its result carries `__run__` beside the values; both are names
 pass. A run that took too long has failed, and says so the way failures do.
 """
 
-from ..models import Json, Outcome, RunStatus
+from ..models import Json, Outcome, RunStatus, ThreadStatus
 from ..streaming.broker import DONE, STOPPED, Entry
 from ..streaming.encode import encode, raw
 
 FAILURES = (RunStatus.error, RunStatus.timeout)
 ROLLED_BACK, DELETED = "rolled_back", "deleted"
+
+
+def cancelled(action: str, reason: str) -> Outcome:
+    """A run that was stopped while it ran, by `interrupt` or `rollback`. Of its thread nothing is known."""
+    kind = "UserRollback" if action == "rollback" else "UserInterrupt"
+    return Outcome(
+        RunStatus.interrupted,
+        ThreadStatus.idle,
+        error={"error": kind, "message": reason},
+        reason=reason,
+        rollback=action == "rollback",
+    )
 
 
 def closing(run_id: str, outcome: str, reason: str | None = None) -> Entry:

@@ -1,7 +1,8 @@
-"""Whether requests should be sent here: the database answers in time and its disk has room."""
+"""Whether requests should be sent here: the database takes a write in time and its disk has room."""
 
 import asyncio
 import os
+import time
 
 from sqlalchemy import text
 
@@ -9,7 +10,12 @@ from ..errors import NotReady
 from .database import SqliteDatabase, Tx
 
 ANSWER_SECONDS = 2.0  # below the timeout of the usual probes
-_one = text("SELECT 1")
+FRESH_SECONDS = (
+    1.0  # how long a finding counts: whoever asks all the time must not make us write all the time
+)
+
+# Changes nothing and is written all the same: only that tells of a quota or a disk that has become read-only.
+_write = text("UPDATE alembic_version SET version_num = version_num")
 
 
 class Health:
@@ -18,25 +24,36 @@ class Health:
     def __init__(self, database: SqliteDatabase, free_bytes_min: int) -> None:
         self._database = database
         self._free_bytes_min = free_bytes_min
+        self._asking = asyncio.Lock()
+        self._stale_at = 0.0
+        self._problem: str | None = None
 
     async def check(self) -> None:
         """Raises NotReady, which says why. What is under way goes on all the same."""
-        free = await asyncio.to_thread(self._free_bytes)
-        if free < self._free_bytes_min:
-            raise NotReady(f"The disk has {free} bytes left, less than the {self._free_bytes_min} wanted")
+        async with self._asking:
+            if time.monotonic() >= self._stale_at:
+                self._problem = await self._find()
+                self._stale_at = time.monotonic() + FRESH_SECONDS
+        if self._problem:
+            raise NotReady(self._problem)
+
+    async def _find(self) -> str | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._database.read(_look)
-                await self._database.write(_look)  # commits nothing, but waits in line
+                free = await asyncio.to_thread(self._free_bytes)
+                if free < self._free_bytes_min:
+                    return f"The disk has {free} bytes left; {self._free_bytes_min} are wanted"
+                await self._database.write(_touch)
         except TimeoutError:
-            raise NotReady(f"The database did not answer within {ANSWER_SECONDS:g} seconds") from None
+            return f"The database did not take a write within {ANSWER_SECONDS:g} seconds"
         except Exception as failure:
-            raise NotReady(f"The database does not answer ({type(failure).__name__})") from failure
+            return f"The database takes no write ({type(failure).__name__})"
+        return None
 
     def _free_bytes(self) -> int:
         found = os.statvfs(self._database.path)
         return found.f_bavail * found.f_frsize
 
 
-def _look(tx: Tx) -> None:
-    tx.execute(_one)
+def _touch(tx: Tx) -> None:
+    tx.execute(_write)

@@ -176,14 +176,23 @@ def requeue_running(tx: Tx) -> int:
 
 
 def hand_over(tx: Tx, run: Run) -> bool:
-    """The server goes down: an attempt gives its run back, and does not count. False when it is stale."""
+    """The server goes down: an attempt gives its run back, and does not count. False when it is stale.
+
+    A run that is to be stopped is not given back: the next start ends it.
+    """
     statement = (
         update(runs)
         .where(runs.c.run_id == run.run_id, runs.c.attempt == run.attempt)
-        .where(runs.c.status == RunStatus.running)
+        .where(runs.c.status == RunStatus.running, runs.c.stop.is_(None))
         .values(status=RunStatus.pending, handovers=runs.c.handovers + 1)
     )
     return tx.execute(statement).rowcount > 0
+
+
+def to_stop(tx: Tx) -> list[Run]:
+    """Running runs that somebody has asked to stop."""
+    query = select(*_COLUMNS).where(runs.c.status == RunStatus.running, runs.c.stop.is_not(None))
+    return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 
 def spent(tx: Tx, attempts_max: int) -> list[Run]:

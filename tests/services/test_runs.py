@@ -29,7 +29,7 @@ from server.services.runs import Runs
 from server.storage import runs as statements
 from server.storage import threads
 from server.storage.checkpoints import open_embedded
-from server.storage.database import SqliteDatabase
+from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
 from server.streaming.broker import BEGINNING, END, Cursor, Entry
 from server.streaming.log import Limits
@@ -523,13 +523,55 @@ async def test_what_waited_or_had_ended_is_untouched_by_a_crash(server: Server) 
     assert [await server.status(run.run_id) for run in (ended, waiting)] == ["success", "pending"]
 
 
-async def test_a_run_that_is_asked_to_stop_is_still_asked_after_a_crash(server: Server) -> None:
+async def test_a_run_that_was_asked_to_stop_is_over_after_a_crash_and_never_runs_again(
+    server: Server,
+) -> None:
     run = await server.started()
     await server.runs.stop("t", run.run_id, "interrupt", "because")
     await server.attempts.recover()
-    (again,) = await server.attempts.claim(1)
-    assert await server.attempts.to_stop([again.run_id]) == {run.run_id: ("interrupt", "because")}
+    thread = await server.thread()
+    assert await server.run(run.run_id) is None
+    assert thread is not None
+    assert thread.status is ThreadStatus.idle
 
+
+async def test_a_run_that_is_being_stopped_is_not_handed_over(server: Server) -> None:
+    run = await server.started()
+    await server.runs.stop("t", run.run_id, "interrupt", "because")
+    await server.attempts.hand_over([run])
+    await server.attempts.recover()
+    assert await server.status(run.run_id) == "interrupted"
+
+
+async def test_the_end_of_a_run_is_stored_when_the_disk_has_space_again(server: Server) -> None:
+    run = await server.started()
+    outcome = Outcome(RunStatus.success, ThreadStatus.idle, b'{"a":"' + b"x" * 100_000 + b'"}')
+    await server.database.write(lambda tx: set_pages_max(tx, 1))  # SQLite takes the present size
+    ending = asyncio.create_task(server.attempts.finish(run, outcome, []))
+    await asyncio.wait([ending], timeout=0.3)
+    assert not ending.done()
+    assert await server.status(run.run_id) == "running"
+    assert [entry.event for entry in await server.log(run.run_id)] == []  # and nobody is told otherwise
+    await server.database.write(lambda tx: set_pages_max(tx, 1_000_000))
+    await ending
+    assert await server.status(run.run_id) == "success"
+    assert [entry.event for entry in await server.log(run.run_id)] != []
+
+
+def set_pages_max(tx: Tx, pages: int) -> None:
+    tx.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    behind = await server.create()
+
+    assert await server.attempts.recover() == 0
+    found = await server.run(run.run_id)
+    assert found is not None
+    assert (found.status, found.reason) == (RunStatus.interrupted, "because")
+    assert [claimed.run_id for claimed in await server.attempts.claim(10)] == [behind.run_id]
+
+
+async def test_a_run_that_was_asked_to_roll_back_is_gone_after_a_crash(server: Server) -> None:
+    run = await server.started()
+    await server.runs.stop("t", run.run_id, "rollback", "because")
 
 @pytest.mark.parametrize(
     "ask",
