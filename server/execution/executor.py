@@ -20,6 +20,7 @@ from ..graph.snapshots import interrupts_by_task
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
 from ..services.endings import cancelled
+from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import EmbeddedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
@@ -187,10 +188,7 @@ class Executor:
         """The outcome, with the state that the run left, or found where it is rolled back."""
         config: RunnableConfig = {"configurable": {"thread_id": attempt.run.thread_id}}
         if failure is not None and attempt.rolls_back:
-            before = await self._attempts.place_before(attempt.run)
-            if before is None:
-                return self._failed(attempt, failure)
-            config["configurable"]["checkpoint_id"] = before
+            graph = self._catalog.on(graph, SaverBeforeRun(self._saver, attempt.run.run_id))
         snapshot = await graph.aget_state(config)
         values = encode(snapshot.values) if snapshot.created_at else None
         pending = encode(interrupts_by_task(snapshot))

@@ -79,6 +79,11 @@ class Catalog:
             return nullcontext(_with_checkpointer(self._graphs[graph_id], checkpointer))
         return self._made(source, _Use(config, access, context, user, self._store), checkpointer)
 
+    @staticmethod
+    def on(graph: Graph, checkpointer: Saver) -> Graph:
+        """The same graph on another checkpointer."""
+        return _with_checkpointer(graph, checkpointer)
+
     def _source(self, graph_id: str) -> GraphSource:
         source = self._sources.get(graph_id)
         if source is None:

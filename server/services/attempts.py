@@ -15,6 +15,7 @@ from ..storage import threads, traces
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker, Entry
 from ..streaming.signals import Signals
+from .deliveries import enqueue
 from .endings import cancelled, closing_of, returned
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Attempts:
         left = await self._surely(lambda tx: self._record(tx, run, outcome))
         if left is None:
             return
+        self._signals.notify("webhooks")
         for entry in (*last, closing_of(run.run_id, outcome)):
             self._broker.append(run.run_id, entry)
         self._broker.end(run.run_id, returned(run.run_id, outcome))
@@ -87,6 +89,7 @@ class Attempts:
         own_error = outcome.error if outcome.status is not RunStatus.success else None
         if not statements.finish(tx, run, outcome.status, at, error=own_error, reason=outcome.reason):
             return None
+        enqueue(tx, run, outcome, at)
         if outcome.rollback:
             traces.delete_run(tx, run.thread_id, run.run_id)
             statements.remove(tx, run.run_id)
@@ -98,11 +101,6 @@ class Attempts:
         else:
             threads.set_outcome(tx, run.thread_id, outcome, status, at)
         return status
-
-    async def place_before(self, run: Run) -> str | None:
-        """The newest checkpoint of the thread that is not of this run; None when there is none."""
-        found = await self._database.read(lambda tx: traces.newest_without(tx, run.thread_id, run.run_id))
-        return found[0]
 
     async def hand_over(self, runs: Sequence[Run]) -> None:
         """The server goes down: these attempts are given up, and the next process goes on with their runs."""

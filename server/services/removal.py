@@ -8,6 +8,7 @@ from ..graph.catalog import Catalog
 from ..graph.snapshots import interrupts_by_task
 from ..models import Caller, Outcome, Run, RunStatus, ThreadStatus
 from ..storage import runs, threads, traces
+from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import EmbeddedSaver
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
@@ -58,8 +59,8 @@ class Removal:
     async def _delete(self, run: Run) -> bool:
         """Delete a run that has ended. False when what is left of the thread was changed meanwhile."""
         place = await self._database.read(lambda tx: traces.newest_without(tx, run.thread_id, run.run_id))
-        before, newer = place
-        left = await self._state_at(run, before) if newer else None
+        before, changed = place
+        left = await self._state_before(run, before) if changed else None
 
         def work(tx: Tx) -> bool:
             if traces.newest_without(tx, run.thread_id, run.run_id) != place:
@@ -72,22 +73,21 @@ class Removal:
 
         return await self._database.write(work)
 
-    async def _state_at(self, run: Run, checkpoint_id: str | None) -> Outcome:
-        """What the thread shows at a checkpoint; nothing where there is none, or no graph that can tell."""
+    async def _state_before(self, run: Run, checkpoint_id: str | None) -> Outcome:
+        """What the thread will show; nothing where no checkpoint is left, or no graph that can tell."""
         nothing = Outcome(RunStatus.success, ThreadStatus.idle, b"null")
         if checkpoint_id is None or run.graph_id not in self._catalog:
             return nothing
         try:
-            return await ask(self._off_loop, "show its state", self._read(run, checkpoint_id))
+            return await ask(self._off_loop, "show its state", self._read(run))
         except GraphwireError:
             return nothing
 
-    async def _read(self, run: Run, checkpoint_id: str) -> Outcome:
-        config: RunnableConfig = {
-            "configurable": {"thread_id": run.thread_id, "checkpoint_id": checkpoint_id}
-        }
+    async def _read(self, run: Run) -> Outcome:
+        config: RunnableConfig = {"configurable": {"thread_id": run.thread_id}}
+        saver = SaverBeforeRun(self._saver, run.run_id)
         async with self._catalog.open(
-            run.graph_id, config, checkpointer=self._saver, access="threads.read"
+            run.graph_id, config, checkpointer=saver, access="threads.read"
         ) as graph:
             found = await graph.aget_state(config)
         status = ThreadStatus.interrupted if found.next else ThreadStatus.idle

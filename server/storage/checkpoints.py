@@ -16,7 +16,13 @@ from typing import Any, TypeVar, cast
 import ormsgpack
 import structlog
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -26,6 +32,7 @@ from pydantic import BaseModel
 
 from ..errors import Superseded, describe
 from .database import Database, SqliteDatabase, Tx
+from .traces import note_writes
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -152,11 +159,12 @@ class EmbeddedSaver(_Statements):
         self.is_setup = True
         self._database = database
         self._fence = fence
+        self._own: set[str] = set()  # the checkpoints that this attempt has made; shared with copies
 
     def fenced(self, run_id: str, attempt: int) -> "EmbeddedSaver":
         """A saver whose writes are refused (`Superseded`) once this attempt no longer owns the run."""
         clone = copy.copy(self)
-        clone._fence = (run_id, attempt)
+        clone._fence, clone._own = (run_id, attempt), set()
         return clone
 
     def _on(self, tx: Tx) -> _Statements:
@@ -196,6 +204,7 @@ class EmbeddedSaver(_Statements):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        self._own.add(checkpoint["id"])
         return self._database.write_now(
             self._writing(lambda saver: saver.put(config, checkpoint, metadata, new_versions))
         )
@@ -207,6 +216,7 @@ class EmbeddedSaver(_Statements):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        self._own.add(checkpoint["id"])
         return await self._database.write(
             self._writing(lambda saver: saver.put(config, checkpoint, metadata, new_versions))
         )
@@ -214,16 +224,27 @@ class EmbeddedSaver(_Statements):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        self._database.write_now(
-            self._writing(lambda saver: saver.put_writes(config, writes, task_id, task_path))
-        )
+        self._database.write_now(self._writing(self._put_writes(config, writes, task_id, task_path)))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._database.write(
-            self._writing(lambda saver: saver.put_writes(config, writes, task_id, task_path))
-        )
+        await self._database.write(self._writing(self._put_writes(config, writes, task_id, task_path)))
+
+    def _put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Callable[[_Statements], None]:
+        """Beside a checkpoint of another run, what stood there is noted first."""
+        fence = self._fence
+        if fence is None or config["configurable"]["checkpoint_id"] in self._own:
+            return lambda saver: saver.put_writes(config, writes, task_id, task_path)
+        indexes = [WRITES_IDX_MAP.get(channel, index) for index, (channel, _) in enumerate(writes)]
+
+        def work(saver: _Statements) -> None:
+            note_writes(saver.conn, fence[0], config, task_id, indexes)
+            saver.put_writes(config, writes, task_id, task_path)
+
+        return work
 
     def delete_thread(self, thread_id: str) -> None:
         self._database.write_now(self._writing(lambda saver: saver.delete_thread(thread_id)))

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -144,6 +145,23 @@ early_cancels = Table(
     Column("run_id", Id, primary_key=True),
     Column("reason", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False, index=True),
+)
+
+# What runs wrote beside checkpoints that are not their own (answers to interrupts, and what came of them),
+# with what stood there before: undoing a run brings it back.
+run_writes = Table(
+    "run_writes",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("thread_id", Id, nullable=False, index=True),
+    Column("checkpoint_ns", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("idx", Integer, primary_key=True),
+    Column("task_path", Text),
+    Column("channel", Text),  # null: nothing stood there
+    Column("type", Text),
+    Column("value", LargeBinary),
 )
 
 # The outbox of webhooks: written with the final status of a run, emptied by a sender.

@@ -75,6 +75,51 @@ def test_a_deleted_answer_brings_the_question_back(server: Server) -> None:
     assert "ask:no" in server.wait("intr", None, thread, command={"resume": "no"})["log"]
 
 
+def test_a_rolled_back_answer_brings_the_question_back(server: Server, gate: Gate) -> None:
+    thread, graph_input = server.new_thread(), gate.input()
+    server.wait("held_asking", graph_input, thread)
+    before = server.get(f"/threads/{thread}")
+    left = server.stream("held_asking", None, thread, command={"resume": "left"})
+    gate.node(graph_input)
+    right = server.stream(
+        "held_asking", None, thread, command={"resume": "right"}, multitask_strategy="rollback"
+    )
+    assert left.rest()[-1].data["outcome"] == "rolled_back"
+    gate.node(graph_input).finish()
+    right.rest()
+    (message,) = server.get(f"/threads/{thread}")["values"]["messages"]
+    assert message["content"] == "right: "
+    assert before["status"] == "interrupted"
+
+
+def test_a_cancel_with_rollback_of_an_answer_leaves_the_question(server: Server, gate: Gate) -> None:
+    thread, graph_input = server.new_thread(), gate.input()
+    server.wait("held_asking", graph_input, thread)
+    before = server.get(f"/threads/{thread}")
+    answer = server.stream("held_asking", None, thread, command={"resume": "left"})
+    gate.node(graph_input)
+    server.post(f"{run_of(answer)}/cancel?wait=1&action=rollback")
+    after = server.get(f"/threads/{thread}")
+    assert (after["status"], after["interrupts"]) == ("interrupted", before["interrupts"])
+    assert server.get(f"/threads/{thread}/state")["interrupts"] != []
+
+
+def test_a_deleted_answer_to_the_second_question_leaves_the_second(server: Server) -> None:
+    thread = server.new_thread()
+    server.wait("quiz", {"questions": 2}, thread)
+    first = server.stream("quiz", None, thread, command={"resume": "a"})
+    first.rest()
+    second = server.get(f"/threads/{thread}")
+    answer = server.stream("quiz", None, thread, command={"resume": "b"})
+    answer.rest()
+    assert server.get(f"/threads/{thread}")["status"] == "idle"
+    assert delete(server, run_of(answer)) == 204
+    assert server.get(f"/threads/{thread}")["interrupts"] == second["interrupts"]
+    assert delete(server, run_of(first)) == 204
+    (asked,) = server.get(f"/threads/{thread}/state")["interrupts"]
+    assert asked["value"] == {"question": 0}
+
+
 def test_a_running_run_is_stopped_and_gone(server: Server, gate: Gate) -> None:
     thread, graph_input = server.new_thread(), gate.input()
     stream = server.stream("gate", graph_input, thread)

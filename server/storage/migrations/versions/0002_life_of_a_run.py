@@ -1,4 +1,4 @@
-"""What the whole life of a run needs: handovers, who asked, names clients give, early cancels, webhooks.
+"""What the whole life of a run needs: handovers, who asked, names, early cancels, webhooks, rollback.
 
 Revision ID: 0002
 """
@@ -39,6 +39,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name="early_cancels_pkey"),
     )
     op.create_index("early_cancels_created_at_idx", "early_cancels", ["created_at"])
+    op.create_table(
+        "run_writes",
+        sa.Column("run_id", _id, nullable=False),
+        sa.Column("thread_id", _id, nullable=False),
+        sa.Column("checkpoint_ns", sa.Text, nullable=False),
+        sa.Column("checkpoint_id", sa.Text, nullable=False),
+        sa.Column("task_id", sa.Text, nullable=False),
+        sa.Column("idx", sa.Integer, nullable=False),
+        sa.Column("task_path", sa.Text),
+        sa.Column("channel", sa.Text),
+        sa.Column("type", sa.Text),
+        sa.Column("value", sa.LargeBinary),
+        sa.PrimaryKeyConstraint(
+            "run_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx", name="run_writes_pkey"
+        ),
+    )
+    op.create_index("run_writes_thread_id_idx", "run_writes", ["thread_id"])
     op.create_table(
         "deliveries",
         sa.Column("delivery_id", _id, nullable=False),

@@ -1,0 +1,30 @@
+"""Chats whose model the test holds by a socket (gate.py): plain, and after a question to a person."""
+
+from typing import Any
+
+from gate import GateModel
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
+
+
+class State(MessagesState, total=False):
+    port: int
+    key: str
+
+
+async def answer(state: State) -> dict[str, Any]:
+    model = GateModel(port=state["port"], key=state["key"], write=get_stream_writer())
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+async def ask(state: State) -> dict[str, Any]:
+    said = interrupt("which way?")
+    model = GateModel(port=state["port"], key=state["key"], write=get_stream_writer())
+    spoken = await model.ainvoke("x")
+    return {"messages": [("ai", f"{said}: {spoken.content}")]}
+
+
+graph = StateGraph(State).add_node(answer).add_edge(START, "answer").compile()
+asking = StateGraph(State).add_node(ask).add_edge(START, "ask").compile()
+outer = StateGraph(State).add_node("inner", graph).add_edge(START, "inner").compile()
