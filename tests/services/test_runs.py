@@ -527,7 +527,18 @@ async def test_a_run_that_was_asked_to_stop_is_over_after_a_crash_and_never_runs
     server: Server,
 ) -> None:
     run = await server.started()
+    behind = await server.create()
     await server.runs.stop("t", run.run_id, "interrupt", "because")
+    assert await server.attempts.recover() == 0
+    found = await server.run(run.run_id)
+    assert found is not None
+    assert (found.status, found.reason) == (RunStatus.interrupted, "because")
+    assert [claimed.run_id for claimed in await server.attempts.claim(10)] == [behind.run_id]
+
+
+async def test_a_run_that_was_asked_to_roll_back_is_gone_after_a_crash(server: Server) -> None:
+    run = await server.started()
+    await server.runs.stop("t", run.run_id, "rollback", "because")
     await server.attempts.recover()
     thread = await server.thread()
     assert await server.run(run.run_id) is None
@@ -560,18 +571,7 @@ async def test_the_end_of_a_run_is_stored_when_the_disk_has_space_again(server: 
 
 def set_pages_max(tx: Tx, pages: int) -> None:
     tx.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    behind = await server.create()
 
-    assert await server.attempts.recover() == 0
-    found = await server.run(run.run_id)
-    assert found is not None
-    assert (found.status, found.reason) == (RunStatus.interrupted, "because")
-    assert [claimed.run_id for claimed in await server.attempts.claim(10)] == [behind.run_id]
-
-
-async def test_a_run_that_was_asked_to_roll_back_is_gone_after_a_crash(server: Server) -> None:
-    run = await server.started()
-    await server.runs.stop("t", run.run_id, "rollback", "because")
 
 @pytest.mark.parametrize(
     "ask",
