@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import ConfigError
-from .models import GraphSpec
+from .models import GraphSpec, Network, WebhookRules
+from .webhook_config import SigningSecret, webhook_rules
 
 JAVASCRIPT_SUFFIXES = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts")
 
@@ -67,6 +68,11 @@ def apply_environment(project: Project) -> None:
     places = (os.path.normpath(project.root / entry) for entry in (".", *project.dependencies))
     wanted = list(dict.fromkeys(place for place in places if os.path.isdir(place)))
     sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
+
+
+def load_webhooks(project: Project, settings: "Settings") -> WebhookRules:
+    """`webhooks` of langgraph.json with the environment as it is now. Raises ConfigError."""
+    return webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
 
 
 def _wrong(file: Path, key: str, problem: str) -> ConfigError:
@@ -254,16 +260,34 @@ class Settings(BaseSettings):
     isolation: Literal["graph", "shared", "run"] = "graph"
     """Which runs share an event loop: those of one graph, all, or none."""
 
+    keep_partial_answers: bool = False
+    """Whether a run that is cancelled leaves in its thread what its model had said; a cancel may differ."""
+
     error_text: Literal["known", "all", "none"] = "known"
     """Which texts of a graph's exceptions clients see: `known` (ValueError, RuntimeError, KeyError,
     TypeError, AttributeError, TimeoutError, as on the reference), `all` or `none`. The log has them all."""
+
+    webhook_secret: SigningSecret | None = Field(default=None, repr=False)
+    """Signs webhooks: text, or base64 after `whsec_`; several, separated by spaces, while one is replaced."""
+
+    webhook_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Networks that webhooks may go to although they are not public, such as 127.0.0.0/8,10.1.0.0/16."""
+
+    webhook_tries_max: Count = 5
+    """Times a webhook is sent before it is given up."""
+
+    webhook_wait_seconds: Seconds = 1
+    """Time between the first two tries of a webhook; each further wait is six times as long, up to 5 min."""
+
+    webhook_concurrency: Count = 16
+    """Webhooks that are sent at the same time; a quarter of them to one receiver."""
 
     @field_validator("log_level", "sqlite_synchronous", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("cors_allow_origins", mode="before")
+    @field_validator("cors_allow_origins", "webhook_networks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -276,10 +300,14 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = (
-            f"{_variable(item['loc'][0])}={item['input']!r}: {item['msg']}." for item in error.errors()
-        )
+        problems = (f"{_variable(item['loc'][0])}{_shown(item)}: {item['msg']}." for item in error.errors())
         raise ConfigError("In the environment: " + " ".join(problems)) from error
+
+
+def _shown(problem: Any) -> str:
+    """The value that is wrong, unless it is a secret."""
+    field = Settings.model_fields.get(str(problem["loc"][0]))
+    return "" if field is not None and not field.repr else f"={problem['input']!r}"
 
 
 def _variable(key: int | str) -> str:

@@ -114,7 +114,7 @@ class Run:
     due_at: str = ""
     attempt: int = 0
     error: Json | None = None
-    stop: str | None = None  # how it is to be stopped: interrupt, rollback, or keep (the partial answer)
+    stop: str | None = None  # how: interrupt, rollback; keep or drop, of what its model had said
     reason: str | None = None
     handovers: int = 0
     identity: str = ""
@@ -240,8 +240,8 @@ class Outcome:
 class WebhookRules:
     """Where webhooks may go and what they carry: `webhooks` of langgraph.json (contract/resources.md 12).
 
-    An empty list of domains or ports allows all. `networks` are addresses that may be called although they
-    are not public.
+    An empty list of domains or ports allows all. Addresses that are not public are called only where
+    `loopback` or `networks` says so.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold keys
@@ -249,6 +249,7 @@ class WebhookRules:
     allowed_domains: tuple[str, ...] = ()  # lower case; "*.x" is every name below x
     allowed_ports: tuple[int, ...] = ()
     url_length_max: int = 65_536
+    loopback: bool = False
     networks: tuple[Network, ...] = ()
 
 

@@ -11,17 +11,33 @@ import structlog
 
 from . import __version__, heap
 from .backend import Backend
-from .config import Project, Settings
+from .config import Project, Settings, load_webhooks
 from .execution.blocking import blocking_place
+from .execution.egress import Egress
 from .execution.executor import Executor, Rules
 from .execution.lanes import Lanes
 from .execution.supervisor import keep_going
 from .execution.sweeper import sweep
+from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
 from .graph.catalog import Catalog
 from .graph.loader import load_graph
 from .models import Json, PendingLimits
-from .services import Assistants, Attempts, Readers, Removal, Runs, Services, State, StateUpdates, Threads
+from .services import (
+    Assistants,
+    Attempts,
+    Deliveries,
+    Readers,
+    Removal,
+    Runs,
+    Services,
+    State,
+    StateUpdates,
+    Threads,
+)
+from .services.addresses import SystemResolver
+from .services.deliveries import Outbox
+from .services.webhook_policy import WebhookPolicy
 from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
@@ -32,6 +48,7 @@ from .streaming.log import Limits
 from .streaming.memory import MemoryBroker
 from .streaming.signals import LocalSignals
 from .streaming.sse import Rhythm
+from .webhook_config import signing_keys
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -81,20 +98,19 @@ async def _running(
 
     threads = Threads(database, broker, signals)
     pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
-    runs = Runs(database, broker, signals, catalog.ids, pending)
+    policy, webhooks = _webhooks(project, settings, database, signals)
+    runs = Runs(database, broker, signals, catalog.ids, pending, policy)
     readers = Readers(database, broker)
     attempts = Attempts(database, broker, signals, settings.run_attempts_max)
     assistants = Assistants(database)
     state = State(threads, catalog, saver, off_loop)
     updates = StateUpdates(database, broker, threads, catalog, saver, off_loop)
     removal = Removal(database, broker, runs, catalog, saver, off_loop)
-    services = Services(assistants, threads, state, runs, readers, removal, updates)
-    rules = Rules(settings.run_timeout_seconds, settings.error_text, url)
+    services = Services(assistants, threads, state, runs, readers, Deliveries(database), removal, updates)
+    rules = Rules(settings.run_timeout_seconds, settings.error_text, settings.keep_partial_answers, url)
     executor = Executor(catalog, saver, broker, attempts, rules)
     worker = Worker(attempts, executor, lanes, signals, settings.jobs_per_worker)
-
     runs.start_with(worker)
-
     await assistants.add_automatic(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
     )
@@ -104,6 +120,8 @@ async def _running(
         "stop runs": worker.obey,
         "watch lanes": lambda: lanes.watch(blocking_place),
         "sweep": lambda: sweep(broker, worker),
+        "send webhooks": webhooks.work,
+        "forget webhooks": webhooks.forget,
     }
     tasks = [asyncio.create_task(keep_going(name, begin)) for name, begin in work.items()]
     heap.freeze()
@@ -123,11 +141,15 @@ async def _running(
         )
     finally:
         await worker.drain(settings.shutdown_grace_seconds)
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await _end(tasks)
         lanes.close()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _log_limits(settings: Settings) -> Limits:
@@ -137,6 +159,22 @@ def _log_limits(settings: Settings) -> Limits:
         total_bytes_max=settings.logs_bytes_max,
         replay_seconds=settings.replay_seconds,
     )
+
+
+def _webhooks(
+    project: Project, settings: Settings, database: SqliteDatabase, signals: LocalSignals
+) -> tuple[WebhookPolicy, Webhooks]:
+    """Who says where webhooks may go, and who sends them there."""
+    rules = load_webhooks(project, settings)
+    policy = WebhookPolicy(rules, SystemResolver())
+    sending = Sending(
+        keys=signing_keys(settings.webhook_secret) if settings.webhook_secret else (),
+        headers=rules.headers,
+        tries_max=settings.webhook_tries_max,
+        at_once=settings.webhook_concurrency,
+        wait_seconds=settings.webhook_wait_seconds,
+    )
+    return policy, Webhooks(Outbox(database), Egress(policy), signals, sending)
 
 
 def _info() -> Json:

@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from ..models import RunStatus
 from ..streaming.sse import THREAD_MODES
-from . import following, meta, runs, state, stateless, threads
+from . import deliveries, following, meta, runs, state, stateless, threads
+from .schemas.deliveries import DeliveryView
 from .schemas.meta import Info, Ok
 from .schemas.runs import COLUMNS, RunCreate, RunsCancel, RunView
 from .schemas.state import HISTORY_MAX, HistoryRead, StateRead, StateUpdate, StateUpdated, StateView
@@ -40,7 +41,7 @@ class Operation:
 
 _FLAG = {"type": "boolean"}
 _CHECK = {"check_db": {"type": "integer", "default": 0}}
-_ACTION = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}}
+_ACTION = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}, "keep_partial": _FLAG}
 _CANCEL = {"wait": _FLAG, **_ACTION}
 _WAITING = {"cancel_on_disconnect": _FLAG}
 _LIST = {
@@ -148,6 +149,13 @@ OPERATIONS: tuple[Operation, ...] = (
         ANY,
         errors=(404, 422),
         query=_WAITING,
+    ),
+    Operation(
+        "GET",
+        "/threads/{thread_id}/runs/{run_id}/deliveries",
+        deliveries.listing,
+        [DeliveryView],
+        errors=(404, 422),
     ),
     Operation("POST", "/runs", stateless.create, RunView, RunCreate, errors=_STARTING),
     Operation("POST", "/runs/batch", stateless.batch, [RunView], [RunCreate], errors=_STARTING),

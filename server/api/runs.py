@@ -90,13 +90,26 @@ async def join(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """Stop a run; with `wait` the answer comes when it has stopped."""
     thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
-    action = requests.choice(request, "action", ("interrupt", "rollback"))
+    action = stop_action(request)
     wait = requests.flag(request, "wait")
     await services(request).runs.cancel(caller(request), thread_id, run_id, action, wait=wait)
     if not wait:
         return no_content(202)
     path = f"/threads/{thread_id}/runs/{run_id}"
     return json({}, headers={"location": f"{path}/join", "content-location": path})
+
+
+def stop_action(request: Request) -> str:
+    """How to stop runs: interrupt or rollback; `keep_partial` makes it keep or drop. Raises Invalid."""
+    action = requests.choice(request, "action", ("interrupt", "rollback"))
+    if "keep_partial" not in request.query_params:
+        return action
+    keep = requests.flag(request, "keep_partial")
+    if action == "rollback":
+        if keep:
+            raise Invalid("keep_partial: a rollback keeps nothing")
+        return action
+    return "keep" if keep else "drop"
 
 
 async def start(request: Request, thread_id: str | None) -> tuple[Run, RunRequest]:

@@ -38,7 +38,7 @@ async def batch(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     """Stop several runs (contract/runs.md 14)."""
-    action = requests.choice(request, "action", ("interrupt", "rollback"))
+    action = runs.stop_action(request)
     which = (await requests.body(request, RunsCancel)).to_selection()
     await services(request).runs.cancel_many(caller(request), which, action)
     return no_content()

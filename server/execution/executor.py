@@ -25,6 +25,7 @@ from ..storage.checkpoints import EmbeddedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
 from .failures import describe_failure
+from .partial import Unfinished
 from .run_config import graph_input, runnable_config
 from .stream_modes import LIVE_MODES, Translator, announces_interrupt, graph_modes, root_interrupts
 
@@ -43,6 +44,8 @@ class Attempt:
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
     control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
+    unfinished: Unfinished = field(default_factory=Unfinished)  # what models are saying
+
     @property
     def rolls_back(self) -> bool:
         return self.stop is not None and self.stop[0] == "rollback"
@@ -54,6 +57,7 @@ class Rules:
 
     timeout_seconds: float
     error_text: str  # which exception texts clients see: known, all, none
+    keep_partial: bool  # whether a cancelled run leaves what its model had said, if the caller does not say
     url: str
 
 
@@ -100,9 +104,12 @@ class Executor:
 
     def _open(self, run: Run, access: str = EXECUTION) -> AbstractAsyncContextManager[Graph]:
         saver = self._saver.fenced(run.run_id, run.attempt)
-        config = cast(RunnableConfig, runnable_config(run, self._rules.url))
+        config = self._config(run)
         context = run.kwargs.get("context")
         return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, context=context)
+
+    def _config(self, run: Run) -> RunnableConfig:
+        return cast(RunnableConfig, runnable_config(run, self._rules.url))
 
     async def _outcome(self, attempt: Attempt) -> Outcome | None:
         """How the run ended; None when the graph stopped between two steps, because the server goes down."""
@@ -121,6 +128,8 @@ class Executor:
             async with asyncio.timeout(self._rules.timeout_seconds):
                 async for namespace, mode, chunk in self._chunks(graph, attempt):
                     entries = translator.entries(namespace, mode, chunk)
+                    if mode == "messages":
+                        attempt.unfinished.hear(*chunk)
                     # An interrupt must not be seen before its status is committed: a fast answer would meet a
                     # busy thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
                     attempt.announced.update(root_interrupts(namespace, mode, chunk))
@@ -189,6 +198,8 @@ class Executor:
         config: RunnableConfig = {"configurable": {"thread_id": attempt.run.thread_id}}
         if failure is not None and attempt.rolls_back:
             graph = self._catalog.on(graph, SaverBeforeRun(self._saver, attempt.run.run_id))
+        elif failure is not None and self._keeps_partial(attempt):
+            await attempt.unfinished.keep(graph, self._config(attempt.run))
         snapshot = await graph.aget_state(config)
         values = encode(snapshot.values) if snapshot.created_at else None
         pending = encode(interrupts_by_task(snapshot))
@@ -203,6 +214,10 @@ class Executor:
         return Outcome(
             ended.status, status, values, pending, ended.error, ended.reason, rollback=ended.rollback
         )
+
+    def _keeps_partial(self, attempt: Attempt) -> bool:
+        action = attempt.stop[0] if attempt.stop else ""
+        return action == "keep" or (action == "interrupt" and self._rules.keep_partial)
 
     def _failed(self, attempt: Attempt, failure: BaseException) -> Outcome:
         """The outcome of a run that did not come to its end."""

@@ -28,3 +28,6 @@ async def ask(state: State) -> dict[str, Any]:
 graph = StateGraph(State).add_node(answer).add_edge(START, "answer").compile()
 asking = StateGraph(State).add_node(ask).add_edge(START, "ask").compile()
 outer = StateGraph(State).add_node("inner", graph).add_edge(START, "inner").compile()
+twice = (
+    StateGraph(State).add_sequence([("first", answer), ("second", answer)]).add_edge(START, "first").compile()
+)
