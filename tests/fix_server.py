@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,20 @@ REPO = Path(__file__).parent.parent
 CONFIG = REPO / "tests" / "graphs" / "langgraph.json"
 START_SECONDS = 60.0
 RunningServer = Callable[..., "Server"]
+Launch = Callable[[list[str], dict[str, str], Path], Any]  # arguments, environment, log -> a process
+
+
+def spawn(arguments: list[str], env: dict[str, str], log_path: Path) -> subprocess.Popen[bytes]:
+    """The command line in a new process; what it says goes to the log."""
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "server", *arguments],
+            cwd=REPO,
+            env=os.environ | env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,9 @@ class Server:
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
@@ -85,6 +103,16 @@ class Server:
         return self.request("GET", location, headers=headers, **kwargs)
 
 
+def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether something that nobody tells us of comes to hold in that time: it is asked again and again."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def run_of(response: wire.Response) -> str:
     """The path of the run that a stream or wait response belongs to."""
     location = response.header("content-location")
@@ -97,22 +125,13 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def start(folder: Path, config: Path = CONFIG, **env: str) -> Server:
+def start(folder: Path, config: Path = CONFIG, launch: Launch = spawn, **env: str) -> Server:
     """Start a server and wait until it answers."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log_path, data_dir = _free_port(), folder / "server.log", folder / "data"
-    command = [sys.executable, "-m", "server", "serve", "--no-reload", "--config", str(config)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=REPO,
-            env=os.environ | {"GRAPHWIRE_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"} | env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    server = Server(port, process, log_path, data_dir)
+    arguments = ["serve", "--no-reload", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    own = {"GRAPHWIRE_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
+    server = Server(port, launch(arguments, own | env, log_path), log_path, data_dir)
     _until_ready(server)
     return server
 
@@ -122,7 +141,7 @@ def _until_ready(server: Server) -> None:
         try:
             if server.request("GET", "/ok").status == 200:
                 return
-        except (ConnectionRefusedError, ConnectionResetError):
+        except (ConnectionRefusedError, ConnectionResetError, wire.Closed):
             pass
         try:
             server.process.wait(timeout=0.02)

@@ -20,6 +20,10 @@ EVENT_NAME = re.compile(rb"[^\r\n\0]+\Z")
 EVENT_ID = re.compile(rb"[0-9]+-[0-9]+\Z")
 
 
+class Closed(AssertionError):
+    """The server closed the connection before it had answered."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """One event as it stood on the wire."""
@@ -191,7 +195,8 @@ class Response:
     def _until(self, mark: bytes, at_end_of: str = "") -> bytes:
         while mark not in self._buffer:
             if not self._more():
-                assert at_end_of, f"the server closed the connection: {self._buffer[:200]!r}"
+                if not at_end_of:
+                    raise Closed(f"the server closed the connection: {self._buffer[:200]!r}")
                 return b""
         line, self._buffer = self._buffer.split(mark, 1)
         return line

@@ -105,5 +105,6 @@ async def block(state: State):
 
 
 graph = StateGraph(State).add_sequence([speak, after]).add_edge(START, "speak").compile()
+alone = StateGraph(State).add_node(speak).add_edge(START, "speak").compile()
 sync = StateGraph(State).add_sequence([speak_sync, after]).add_edge(START, "speak_sync").compile()
 blocking = StateGraph(State).add_node(block).add_edge(START, "block").compile()
