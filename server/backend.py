@@ -1,6 +1,7 @@
 """A running server without its doors: what they call, what they read, what limits them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,9 @@ class Work(Protocol):
 
     async def drain(self, grace_seconds: float) -> None:
         """Begin none any more; returns when none is executed any more."""
+
+    def lend(self, run_id: str) -> AbstractContextManager[None]:
+        """While entered, let others use the slot of a run, which waits for what one of them answers."""
 
 
 @dataclass(frozen=True, slots=True)

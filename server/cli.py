@@ -114,12 +114,18 @@ async def serve_on(
     sock: socket, directory: DataDir, project: Project, settings: Settings, flags: Flags
 ) -> None:
     # Here and not above: these import LangGraph, and must find the project's environment.
+    from .aliases import install
     from .app import build_app
+    from .loopback import Loopback
     from .wiring import embedded
 
+    loopback = Loopback()
+    install(loopback)
     url = address_of(flags.host, sock)
     async with embedded(project, settings, directory, url=url, allow_reset=flags.allow_reset) as backend:
-        server = Server(build_app(backend), on_ready=lambda: announce(project, settings, url))
+        app = build_app(backend)
+        loopback.open(app, backend.work.lend)
+        server = Server(app, on_ready=lambda: announce(project, settings, url))
         end_on_signals(server, backend.drain, flags.parent)
         await server.serve([sock])
     exit_soon()

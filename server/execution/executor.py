@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
+from ..asker import asker
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
@@ -76,6 +77,7 @@ class Executor:
     async def execute(self, attempt: Attempt) -> None:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
+        asker.set(run.run_id)
         self._broker.open(run.run_id, run.thread_id)
         self._emit(run, Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt})))
         try:

@@ -10,8 +10,9 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -110,12 +111,27 @@ class Lane:
                 continue
 
 
+class Threads(ThreadPoolExecutor):
+    """Where synchronous nodes run. A thread is made when it is needed."""
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """While entered, one of the threads does nothing but wait for what may need a thread itself."""
+        self._max_workers += 1
+        with suppress(RuntimeError):  # closed
+            self.submit(lambda: None)  # so that work which is queued gets the thread now
+        try:
+            yield
+        finally:
+            self._max_workers -= 1
+
+
 class Lanes:
     """Finds a lane for a graph. Used from the loop that serves HTTP only."""
 
     def __init__(self, isolation: str, threads_max: int) -> None:
         self._isolation = isolation
-        self._pool = ThreadPoolExecutor(threads_max, thread_name_prefix="node")
+        self._pool = Threads(threads_max, thread_name_prefix="node")
         self._lanes: dict[str, list[Lane]] = {}
         self._named: set[tuple[str, str]] = set()
 
@@ -126,6 +142,10 @@ class Lanes:
     def submit_reading(self, work: Coroutine[Any, Any, T]) -> Job[T]:
         """Run something that asks a graph without running it (its state): must work while it is blocked."""
         return self._first_free(" reading").submit(work)
+
+    def one_thread_more(self) -> AbstractContextManager[None]:
+        """While entered, synchronous nodes have one thread more."""
+        return self._pool.one_more()
 
     def _lane(self, graph_id: str) -> Lane:
         if self._isolation == "shared":

@@ -1,16 +1,20 @@
 """Claims runs and sees them through: slots, stopping, draining. It knows runs, not graphs."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import structlog
 
+from ..asker import asker
 from ..models import Run
 from ..services.attempts import Attempts
 from ..services.runs import STOP_SECONDS
 from ..streaming.signals import Signals
 from .executor import Attempt, Executor
 from .lanes import Job, Lanes
+from .loans import Loans
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +35,7 @@ class Worker:
         self._slots = slots
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
         self._reserved = 0
+        self._loans = Loans()
         self.ended = 0  # how many attempts are over
         self.draining = False
 
@@ -68,12 +73,16 @@ class Worker:
         """Whether nothing is being executed."""
         return not self._active
 
-    def _free(self) -> int:
-        return self._slots - len(self._active) - self._reserved
+    def _free(self, asking: str = "") -> int:
+        lent = self._loans.count(self._active.keys(), asking)
+        return self._slots - len(self._active) - self._reserved + lent
 
     def reserve(self) -> bool:
         """See `services.runs.Starter`."""
-        if self.draining or self._free() <= 0:
+        asking = asker.get()  # a run that starts another one most likely waits for it then
+        if asking:
+            self._loans.check()
+        if (self.draining and not asking) or self._free(asking) <= 0:
             return False
         self._reserved += 1
         return True
@@ -86,6 +95,14 @@ class Worker:
         """See `services.runs.Starter`."""
         self._reserved -= 1
         self._execute(run)
+
+    @contextmanager
+    def lend(self, run_id: str) -> Iterator[None]:
+        """See `backend.Work`. A synchronous node that waits keeps a thread: there is one more instead."""
+        with self._loans.lend(run_id), self._lanes.one_thread_more():
+            if self._free() == 1:
+                self._signals.notify("runs")
+            yield
 
     def _execute(self, run: Run) -> None:
         attempt = Attempt(run)

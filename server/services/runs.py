@@ -41,7 +41,10 @@ class Starter(Protocol):
     """A worker in this process that takes runs as they are admitted."""
 
     def reserve(self) -> bool:
-        """Keep a slot free for a run that is about to be admitted; False when there is none."""
+        """Keep a slot free for a run that is about to be admitted; False when there is none.
+
+        Raises Overloaded for a run that another one starts, when too many wait for such already.
+        """
 
     def release(self) -> None:
         """Give the slot back: nothing was admitted, or it has to wait."""
