@@ -16,7 +16,7 @@ from .execution.blocking import blocking_place
 from .execution.egress import Egress
 from .execution.executor import Executor, Rules
 from .execution.lanes import Lanes
-from .execution.supervisor import keep_going
+from .execution.supervisor import every, keep_going
 from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
@@ -37,6 +37,7 @@ from .services import (
 )
 from .services.addresses import SystemResolver
 from .services.deliveries import Outbox
+from .services.naming import Names
 from .services.webhook_policy import WebhookPolicy
 from .storage.checkpoints import open_embedded
 from .storage.data_dir import DataDir
@@ -56,6 +57,7 @@ _log = structlog.get_logger(__name__)
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
 # every token that has to pass from a graph's thread to the thread that serves HTTP.
 SWITCH_SECONDS = 0.0005
+FORGET_SECONDS = 60.0  # between two looks for what has outlived its use
 
 
 @asynccontextmanager
@@ -120,6 +122,7 @@ async def _running(
         "stop runs": worker.obey,
         "watch lanes": lambda: lanes.watch(blocking_place),
         "sweep": lambda: sweep(broker, worker),
+        "forget names": lambda: every(FORGET_SECONDS, Names(database).forget),
         "send webhooks": webhooks.work,
         "forget webhooks": webhooks.forget,
     }

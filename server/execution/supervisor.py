@@ -11,6 +11,13 @@ _log = structlog.get_logger(__name__)
 AGAIN_SECONDS = 1.0
 
 
+async def every(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do something now and then, for ever."""
+    while True:
+        await asyncio.sleep(seconds)
+        await work()
+
+
 async def keep_going(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a task that has no end until it returns. A full disk must not leave a server without it."""
     while True:

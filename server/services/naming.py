@@ -7,13 +7,16 @@ The name is kept with a fingerprint of the request: the same call finds its run,
 import hashlib
 from dataclasses import replace
 
-from ..clock import now
+from ..clock import after, now
 from ..errors import Conflict, Invalid
 from ..models import Caller, RunRequest
 from ..storage import names
-from ..storage.database import Tx
+from ..storage.database import Database, Tx
 from ..storage.names import Named
 from ..streaming.encode import encode
+
+NAMES_SECONDS = 86_400.0
+EARLY_CANCELS_SECONDS = 600.0
 
 
 def known(tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest) -> Named | None:
@@ -54,3 +57,16 @@ def _names(request: RunRequest) -> list[str]:
 def _fingerprint(thread_id: str | None, request: RunRequest) -> str:
     asked = encode([thread_id, replace(request, run_id=None, idempotency_key=None, arrived_at="")])
     return hashlib.sha256(asked).hexdigest()
+
+
+class Names:
+    """Names and early cancels, for whoever throws away what is old. No caller stands behind it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def forget(self) -> None:
+        """Drop names that are older than a day and cancels whose runs did not come within ten minutes."""
+        before = after(-NAMES_SECONDS), after(-EARLY_CANCELS_SECONDS)
+        while await self._database.write(lambda tx: names.forget(tx, *before)) >= names.FORGET:
+            pass

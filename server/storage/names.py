@@ -11,7 +11,7 @@ _get = select(run_names.c.run_id, run_names.c.thread_id, run_names.c.fingerprint
     run_names.c.identity == bindparam("of_identity"), run_names.c.name == bindparam("of_name")
 )
 _add = insert(run_names)
-_FORGET = 1_000  # rows at a time: the writer serves streams besides
+FORGET = 1_000  # rows at a time: the writer serves streams besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def forget(tx: Tx, names_before: str, cancels_before: str) -> int:
     old_names = (
         select(run_names.c.identity, run_names.c.name)
         .where(run_names.c.created_at < names_before)
-        .limit(_FORGET)
+        .limit(FORGET)
     )
     gone = 0
     for identity, name in tx.execute(old_names).all():
