@@ -212,6 +212,11 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "pending_runs_max": 10_000,
         "isolation": "graph",
         "error_text": "known",
+        "webhook_secret": None,
+        "webhook_networks": (),
+        "webhook_tries_max": 5,
+        "webhook_wait_seconds": 1,
+        "webhook_concurrency": 16,
     }
 
 
@@ -240,6 +245,10 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         ("GRAPHWIRE_PENDING_RUNS_MAX", "10", "pending_runs_max", 10),
         ("GRAPHWIRE_ISOLATION", "run", "isolation", "run"),
         ("GRAPHWIRE_ERROR_TEXT", "all", "error_text", "all"),
+        ("GRAPHWIRE_WEBHOOK_SECRET", "x" * 16, "webhook_secret", "x" * 16),
+        ("GRAPHWIRE_WEBHOOK_TRIES_MAX", "2", "webhook_tries_max", 2),
+        ("GRAPHWIRE_WEBHOOK_WAIT_SECONDS", "0.5", "webhook_wait_seconds", 0.5),
+        ("GRAPHWIRE_WEBHOOK_CONCURRENCY", "2", "webhook_concurrency", 2),
         ("GRAPHWIRE_JOBS_PER_WORKER", "9", "jobs_per_worker", 9),
         ("N_JOBS_PER_WORKER", "", "jobs_per_worker", 512),
     ],

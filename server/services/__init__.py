@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .assistants import Assistants
 from .attempts import Attempts
+from .deliveries import Deliveries
 from .readers import Readers
 from .removal import Removal
 from .runs import Runs
@@ -14,6 +15,7 @@ from .threads import Threads
 __all__ = [
     "Assistants",
     "Attempts",
+    "Deliveries",
     "Readers",
     "Removal",
     "Runs",
@@ -33,5 +35,6 @@ class Services:
     state: State
     runs: Runs
     readers: Readers
+    deliveries: Deliveries
     removal: Removal
     state_updates: StateUpdates

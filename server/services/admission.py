@@ -10,6 +10,7 @@ from ..models import Run, RunRequest, RunStatus
 from ..storage import runs, threads
 from ..storage.database import Tx
 from ..streaming.broker import Entry
+from .deliveries import enqueue_unstarted
 from .endings import ROLLED_BACK, closing, stopped
 
 BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
@@ -55,6 +56,7 @@ def displace(tx: Tx, run: Run, action: str, reason: str, displaced: Displaced) -
         runs.ask_to_stop(tx, run.run_id, action, reason)
         displaced.stopping.append(run.run_id)
         return
+    enqueue_unstarted(tx, run, action, reason)
     if action == "rollback":
         runs.remove(tx, run.run_id)
         displaced.ended.append(Ended.of(tx, run, ROLLED_BACK, reason))

@@ -102,7 +102,7 @@ def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -
         "stream_mode": list(request.stream_mode),
         "interrupt_before": request.interrupt_before,
         "interrupt_after": request.interrupt_after,
-        "webhook": None,
+        "webhook": request.webhook,
         "feedback_keys": request.feedback_keys,
         "temporary": temporary,
         "subgraphs": request.stream_subgraphs,

@@ -26,7 +26,9 @@ from ..streaming.signals import Signals
 from . import naming, run_plan
 from .admission import Displaced, Ended, admit, displace, refuse_second_answer
 from .assistants import resolve
+from .deliveries import enqueue_unstarted
 from .threads import missing, new_thread
+from .webhook_policy import WebhookPolicy
 
 STOP_SECONDS = 0.1  # how soon a cancelled run is over, also when its code does not listen
 STOP_WAIT_SECONDS = 10.0  # the longest that a caller of cancel with `wait` is kept
@@ -72,12 +74,14 @@ class Runs:
         signals: Signals,
         graph_ids: Sequence[str],
         pending: PendingLimits,
+        webhooks: WebhookPolicy,
     ) -> None:
         self._database = database
         self._broker = broker
         self._signals = signals
         self._graph_ids = graph_ids
         self._pending = pending
+        self._webhooks = webhooks
         self._starter: Starter | None = None
 
     def start_with(self, starter: Starter) -> None:
@@ -92,6 +96,7 @@ class Runs:
         answer, a taken name), Overloaded, TooMany (contract/runs.md 4, 13, 16, 18).
         """
         run_plan.check(request, stateless=thread_id is None)
+        await self._webhooks.check(request.webhook)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
         try:
             admitted = await self._database.write(
@@ -108,6 +113,7 @@ class Runs:
         """Admit stateless runs together: all of them or, when one is wrong, none (contract/runs.md 16)."""
         for request in requests:
             run_plan.check(request, stateless=True)
+        await self._webhooks.check(*(request.webhook for request in requests))
 
         def work(tx: Tx) -> list[Admitted]:
             return [self._admit(tx, caller, None, request, at_once=False) for request in requests]
@@ -184,6 +190,7 @@ class Runs:
 
     def _stillborn(self, tx: Tx, run: Run, reason: str) -> Admitted:
         """A run whose cancel came first: it has ended when it is admitted, and its thread is not touched."""
+        enqueue_unstarted(tx, run, "interrupt", reason)
         run = replace(run, status=RunStatus.interrupted, reason=reason)
         ended = Ended.of(tx, run, run.status, reason)
         if run.temporary:
@@ -266,6 +273,7 @@ class Runs:
         for ended in displaced.ended:  # a client may wait on a run that never started
             self._broker.append(ended.run_id, ended.how)
             self._broker.end(ended.run_id, ended.returned)
+            self._signals.notify("webhooks")
         if displaced.stopping:
             self._signals.notify("stop")
 

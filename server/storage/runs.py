@@ -131,7 +131,7 @@ def claim(tx: Tx, at: str, limit: int) -> list[Run]:
     started = (
         update(runs)
         .where(runs.c.seq.in_(found), runs.c.status == RunStatus.pending)
-        .values(status=RunStatus.running, attempt=runs.c.attempt + 1)
+        .values(status=RunStatus.running, attempt=runs.c.attempt + 1, updated_at=at)
         .returning(*_COLUMNS)
     )
     return [_run(row) for row in tx.execute(started)]

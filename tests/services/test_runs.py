@@ -21,11 +21,14 @@ from server.models import (
     RunStatus,
     Thread,
     ThreadStatus,
+    WebhookRules,
 )
+from server.services.addresses import SystemResolver
 from server.services.assistants import Assistants
 from server.services.attempts import Attempts
 from server.services.readers import Readers
 from server.services.runs import Runs
+from server.services.webhook_policy import WebhookPolicy
 from server.storage import runs as statements
 from server.storage import threads
 from server.storage.checkpoints import open_embedded
@@ -52,7 +55,8 @@ class Server:
         self.broker = MemoryBroker(Limits())
         signals = LocalSignals()
         pending = PendingLimits(pending_max, pending_of_one)
-        self.runs = Runs(self.database, self.broker, signals, ("g",), pending)
+        policy = WebhookPolicy(WebhookRules(), SystemResolver())
+        self.runs = Runs(self.database, self.broker, signals, ("g",), pending, policy)
         self.readers = Readers(self.database, self.broker)
         self.attempts = Attempts(self.database, self.broker, signals, ATTEMPTS_MAX)
 

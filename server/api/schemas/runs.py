@@ -102,20 +102,15 @@ class RunCreate(Body):
     run_id: UuidText | None = Field(
         default=None, description="The client's own id for the run; repeating the call returns the same run"
     )
-    webhook: str | None = Field(default=None, min_length=1, max_length=65_536)
+    webhook: str | None = Field(
+        default=None, min_length=1, max_length=65_536, description="Told how the run ended; docs/webhooks.md"
+    )
 
     @field_validator("stream_mode")
     @classmethod
     def _few_modes(cls, value: str | list[str]) -> str | list[str]:
         if isinstance(value, list) and len(value) > MODES_MAX:
             raise ValueError(f"at most {MODES_MAX} stream modes")
-        return value
-
-    @field_validator("webhook")
-    @classmethod
-    def _no_webhooks_yet(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise ValueError("webhooks are not supported by this version")
         return value
 
     def to_request(self) -> RunRequest:
@@ -141,6 +136,7 @@ class RunCreate(Body):
             after_seconds=self.after_seconds,
             durability=self._durability(),
             feedback_keys=self.feedback_keys,
+            webhook=self.webhook,
             run_id=self.run_id,
         )
 
