@@ -22,6 +22,7 @@ class Displaced:
 
     stopping: list[str] = field(default_factory=list)
     ended: "list[Ended]" = field(default_factory=list)
+    thread_gone: str | None = None  # the hidden thread of such a run, which went with it
 
 
 @dataclass(frozen=True, slots=True)

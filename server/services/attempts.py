@@ -16,7 +16,7 @@ from ..storage.database import Database, Tx
 from ..streaming.broker import Broker, Entry
 from ..streaming.signals import Signals
 from .deliveries import enqueue
-from .endings import cancelled, closing_of, returned
+from .endings import THREAD_GONE, cancelled, closing_of, returned
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -71,6 +71,8 @@ class Attempts:
         self._broker.end(run.run_id, returned(run.run_id, outcome))
         if left is ThreadStatus.busy:
             self._signals.notify("runs")  # the thread is free for its next run
+        elif run.temporary:
+            self._broker.note(run.thread_id, THREAD_GONE)
 
     async def _surely(self, work: Callable[[Tx], T]) -> T:
         """Write what must not be lost: where the disk is full, again and again until it takes it."""

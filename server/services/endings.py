@@ -6,11 +6,12 @@ pass. A run that took too long has failed, and says so the way failures do.
 """
 
 from ..models import Json, Outcome, RunStatus, ThreadStatus
-from ..streaming.broker import DONE, STOPPED, Entry
+from ..streaming.broker import DONE, GONE, STOPPED, Entry
 from ..streaming.encode import encode, raw
 
 FAILURES = (RunStatus.error, RunStatus.timeout)
 ROLLED_BACK, DELETED = "rolled_back", "deleted"
+THREAD_GONE = Entry(GONE, b"{}")  # for those who follow the thread
 
 
 def cancelled(action: str, reason: str) -> Outcome:

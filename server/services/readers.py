@@ -38,9 +38,10 @@ class Readers:
 
     async def watch_thread(self, caller: Caller, thread_id: str, after: Cursor | None) -> Cursor:
         """Where a reader of all runs of a thread begins: after a place, else now. Raises NotFound."""
+        tail = self._broker.tail_of_thread(thread_id)  # first: so a deletion meanwhile comes after it
         if not await self._database.read(lambda tx: threads.exists(tx, thread_id)):
             raise missing(thread_id)
-        return self._broker.tail_of_thread(thread_id) if after is None else after
+        return tail if after is None else after
 
     async def returned(self, caller: Caller, thread_id: str, run_id: str) -> bytes | None:
         """What a run answers to those who join it, when only its row is left to tell; None: its log will.

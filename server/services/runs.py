@@ -27,6 +27,7 @@ from . import naming, run_plan
 from .admission import Displaced, Ended, admit, displace, refuse_second_answer
 from .assistants import resolve
 from .deliveries import enqueue_unstarted
+from .endings import THREAD_GONE
 from .threads import missing, new_thread
 from .webhook_policy import WebhookPolicy
 
@@ -255,17 +256,18 @@ class Runs:
             if run is not None and run.status.active:
                 displace(tx, run, action, reason, displaced)
                 if displaced.ended and not statements.has_active(tx, thread_id):
-                    self._leave(tx, run)
+                    self._leave(tx, run, displaced)
             return displaced
 
         displaced = await self._database.write(work)
         self._tell(displaced)
         return bool(displaced.stopping or displaced.ended)
 
-    def _leave(self, tx: Tx, run: Run) -> None:
+    def _leave(self, tx: Tx, run: Run, displaced: Displaced) -> None:
         """The last run of a thread went away before it started."""
         if run.temporary:
             threads.remove(tx, run.thread_id)
+            displaced.thread_gone = run.thread_id
         else:
             threads.set_status(tx, run.thread_id, ThreadStatus.idle, now())
 
@@ -274,6 +276,8 @@ class Runs:
             self._broker.append(ended.run_id, ended.how)
             self._broker.end(ended.run_id, ended.returned)
             self._signals.notify("webhooks")
+        if displaced.thread_gone:
+            self._broker.note(displaced.thread_gone, THREAD_GONE)
         if displaced.stopping:
             self._signals.notify("stop")
 

@@ -9,7 +9,7 @@ from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
 from .admission import Ended
-from .endings import DELETED
+from .endings import DELETED, THREAD_GONE
 
 # The server writes these three itself; what a client says of them is dropped (contract/resources.md 4.1).
 _OWN = ("thread_id", "run_id", "assistant_id")
@@ -74,4 +74,5 @@ class Threads:
         for ended in await self._database.write(work):
             self._broker.append(ended.run_id, ended.how)
             self._broker.end(ended.run_id, ended.returned)
+        self._broker.note(thread_id, THREAD_GONE)
         self._signals.notify("stop")

@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol
 DONE = "done"
 STOPPED = "stopped"
 END = "end"
-_PLACE = re.compile(r"-1?|(?P<epoch>\d{1,19})(-(?P<offset>\d{1,19}))?", re.ASCII)
 STATE_UPDATE = "state_update"  # a note: the state of the thread was changed by hand
+GONE = "gone"  # a note, the last of a thread: it was deleted
+_PLACE = re.compile(r"-1?|(?P<epoch>\d{1,19})(-(?P<offset>\d{1,19}))?", re.ASCII)
 
 
 class Entry(NamedTuple):
@@ -99,13 +100,14 @@ class Broker(Protocol):
         """Close the log with its END entry. Later appends are dropped. Ending twice does nothing."""
 
     def note(self, thread_id: str, entry: Entry) -> None:
-        """Add an entry of no run to the log of a thread."""
+        """Add an entry of no run to the log of a thread. After GONE the thread begins anew."""
 
     def tail(self, run_id: str) -> Cursor | None:
         """The place after everything there is; None when there is no such log."""
 
     def tail_of_thread(self, thread_id: str) -> Cursor:
-        """The place after everything that the runs of a thread have emitted."""
+        """The place from which on everything is new: after all that the runs of a thread have emitted,
+        as long as one of them is under way after what that one has."""
 
     async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
         """Entries after a cursor: those there are, else those that come within `seconds`.
@@ -118,7 +120,7 @@ class Broker(Protocol):
         """`read` over all logs of a thread, one after the other; each batch is of one of them.
 
         Entries after a cursor are those of later logs too. `lost` tells that logs in between are gone; the
-        beginning asks for what there is and has lost nothing. Raises `Cut`.
+        beginning asks for what there is, since the thread began anew, and has lost nothing. Raises `Cut`.
         """
 
     async def ended(self, run_id: str, seconds: float) -> Entry | None:

@@ -35,6 +35,7 @@ class Log:
         "ended_at",
         "entries",
         "epoch",
+        "expired",
         "key",
         "lock",
         "thread_id",
@@ -50,6 +51,7 @@ class Log:
         self.entries = Packed()
         self.bytes = 0
         self.closed = False
+        self.expired = False
         self.ended_at: float | None = None
         self.lock = threading.Lock()
         self.waiters: Waiters = set()
@@ -124,11 +126,12 @@ def _at_most(entries: Iterable[Entry]) -> list[Entry]:
 class ThreadLog:
     """The logs of one thread that have begun, the oldest first. Guarded by the lock of whoever keeps it."""
 
-    __slots__ = ("forgotten", "logs", "waiters")
+    __slots__ = ("forgotten", "logs", "renewed", "waiters")
 
     def __init__(self, forgotten: Cursor) -> None:
         self.logs: list[Log] = []
         self.forgotten = forgotten  # the last place that is gone
+        self.renewed = BEGINNING  # where the thread that had this id before ended
         self.waiters: Waiters = set()
 
     @property
@@ -136,12 +139,19 @@ class ThreadLog:
         return not self.logs and not self.waiters
 
     def forget(self, log: Log) -> None:
-        """One of the logs is gone."""
-        self.logs.remove(log)
-        self.forgotten = max(self.forgotten, log.tail(), key=_place)
+        """One of the logs is too old. It goes when those before it have gone: a run that was cancelled while
+        it waited is told of after the one that it waited for, however long that takes."""
+        log.expired = True
+        while self.logs and self.logs[0].expired:
+            self.forgotten = self.logs.pop(0).tail()
+
+    def renew(self) -> None:
+        """The thread was deleted: whoever comes to another one of this id sees nothing of it."""
+        self.renewed = self.logs[-1].tail()
 
     def at(self, after: Cursor) -> Log | None:
         """The log in which what comes after a place is, or will be; None when it has not begun."""
+        after = after if after.epoch else self.renewed
         for log in self.logs:
             if log.epoch > after.epoch or (log.epoch == after.epoch and not log.read_by(after)):
                 return log
@@ -153,7 +163,10 @@ class ThreadLog:
         return after.epoch > 0 and _place(after) < (self.forgotten.epoch, self.forgotten.offset - 1)
 
     def tail(self) -> Cursor:
-        """The place after everything there is."""
+        """The place from which on everything is new: in the log that goes on, else after everything."""
+        for log in self.logs:
+            if not log.closed:
+                return log.tail()
         return self.logs[-1].tail() if self.logs else self.forgotten
 
 

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .broker import END, Batch, Cursor, Cut, Entry
+from .broker import END, GONE, Batch, Cursor, Cut, Entry
 from .log import Limits, Log, ThreadLog, Waiters
 
 PLACES_MAX = 10_000  # quiet threads of which it is known what of them is gone
@@ -51,6 +51,9 @@ class MemoryBroker:
     def note(self, thread_id: str, entry: Entry) -> None:
         log = Log("", thread_id)
         self._add(log, entry, last=True)
+        if entry.event == GONE:
+            with self._lock:
+                self._threads[thread_id].renew()
         self._ends(log)
 
     def _ends(self, log: Log) -> None:
@@ -111,16 +114,7 @@ class MemoryBroker:
 
     async def read(self, run_id: str, after: Cursor, seconds: float) -> Batch | None:
         log = self._logs.get(run_id)
-        if log is None:
-            return None
-        deadline = self._loop.time() + seconds
-        while True:
-            with self._waiting(log.waiters) as waiter:
-                batch = log.slice(after)
-                left = deadline - self._loop.time()
-                if batch.entries or batch.lost or left <= 0:
-                    return batch
-                await _first(waiter, left)
+        return None if log is None else await self._read(log, after, self._loop.time() + seconds)
 
     async def follow(self, thread_id: str, after: Cursor, seconds: float) -> Batch:
         deadline = self._loop.time() + seconds
@@ -130,25 +124,21 @@ class MemoryBroker:
                     log, lost = thread.at(after), thread.lost(after)
                 left = deadline - self._loop.time()
                 if lost or (log is None and left <= 0):
-                    return Batch([], after, int(lost))
+                    return Batch([], Cursor(after.epoch, after.offset + 1), int(lost))
                 if log is None:
                     await _first(waiter, left)
-                elif (batch := await self._next(log, after, waiter, left)) is not None:
-                    return batch
+                    continue
+            return await self._read(log, after, deadline)
 
-    async def _next(
-        self, log: Log, after: Cursor, waiter: "asyncio.Future[None]", seconds: float
-    ) -> Batch | None:
-        """What there is in one log after a place; None when it is worth looking again."""
-        log.waiters.add(waiter)
-        try:
-            batch = log.slice(after)
-            if batch.entries or batch.lost or seconds <= 0:
-                return batch
-            await _first(waiter, seconds)
-        finally:
-            log.waiters.discard(waiter)
-        return None
+    async def _read(self, log: Log, after: Cursor, deadline: float) -> Batch:
+        """What is in a log after a place, or what comes there: also when the log is forgotten meanwhile."""
+        while True:
+            with self._waiting(log.waiters) as waiter:
+                batch = log.slice(after)
+                left = deadline - self._loop.time()
+                if batch.entries or batch.lost or left <= 0:
+                    return batch
+                await _first(waiter, left)
 
     @contextmanager
     def _following(self, thread_id: str) -> "Iterator[tuple[ThreadLog, asyncio.Future[None]]]":

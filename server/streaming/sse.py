@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from .broker import BEGINNING, DONE, END, STATE_UPDATE, STOPPED, Batch, Cursor, Entry, printable
+from .broker import BEGINNING, DONE, END, GONE, STATE_UPDATE, STOPPED, Batch, Cursor, Entry, printable
 
 Read = Callable[[Cursor, float], Awaitable[Batch | None]]  # the broker's `read` or `follow` of one log
 Shown = Callable[[str], str | None]  # the name of an entry's event on the wire; None: not for this reader
@@ -13,7 +13,7 @@ HEARTBEAT = b": heartbeat\r\n\r\n"
 RETRY = b"retry: 1000\r\n\r\n"
 METADATA = "metadata"
 ALWAYS = (METADATA, "error")  # no filter hides how a run began and failed (contract/runs.md 8)
-CLOSING = (DONE, STOPPED, END)
+CLOSING = (DONE, STOPPED, END, GONE)
 RUN_MODES, LIFECYCLE = "run_modes", "lifecycle"
 THREAD_MODES = (RUN_MODES, LIFECYCLE, STATE_UPDATE)
 
@@ -57,7 +57,7 @@ def of_thread(modes: frozenset[str]) -> Shown:
         if event == STATE_UPDATE:
             return event if STATE_UPDATE in modes else None
         if event in CLOSING:
-            return METADATA if event != END and (runs or life) else None
+            return METADATA if event in (DONE, STOPPED) and (runs or life) else None
         return event if runs or (life and event == METADATA) else None
 
     return shown
@@ -68,10 +68,11 @@ async def frames(
 ) -> AsyncIterator[bytes]:
     """The stream of one reader, a write a time: all that is ready is joined.
 
-    Ends after the END entry, or never. Raises `Cut` when the server closes. A reader that comes for events
-    which are no longer held is told so with an `error` event, never left with a silent hole (reliability
-    D8): the stream of a run ends there, an endless one goes on with what is held.
+    Ends after the END entry, an endless one when its thread is GONE. Raises `Cut` when the server closes. A
+    reader that comes for events which are no longer held is told so with an `error` event, never left with
+    a silent hole (reliability D8): the stream of a run ends there, an endless one goes on with what is held.
     """
+    last = GONE if endless else END
     loop = asyncio.get_running_loop()
     beat = loop.time() + rhythm.seconds
     cursor, opening, over = after, True, False
@@ -82,7 +83,7 @@ async def frames(
             yield part
             return
         if batch.entries:
-            cursor, over = batch.last, batch.entries[-1].event == END and not endless
+            cursor, over = batch.last, batch.entries[-1].event == last
         elif part:
             cursor = BEGINNING
         part += _render(batch, shown)
