@@ -90,6 +90,7 @@ class Worker:
     def release(self) -> None:
         """See `services.runs.Starter`."""
         self._reserved -= 1
+        self._offer()
 
     def start(self, run: Run) -> None:
         """See `services.runs.Starter`."""
@@ -100,9 +101,13 @@ class Worker:
     def lend(self, run_id: str) -> Iterator[None]:
         """See `backend.Work`. A synchronous node that waits keeps a thread: there is one more instead."""
         with self._loans.lend(run_id), self._lanes.one_thread_more():
-            if self._free() == 1:
-                self._signals.notify("runs")
+            self._offer()
             yield
+
+    def _offer(self) -> None:
+        """A slot was given back; if it is the only one, somebody may be waiting for it."""
+        if self._free() == 1:
+            self._signals.notify("runs")
 
     def _execute(self, run: Run) -> None:
         attempt = Attempt(run)
@@ -116,8 +121,7 @@ class Worker:
         current = self._active.get(attempt.run.run_id)
         if current is not None and current[0] is attempt:
             del self._active[attempt.run.run_id]
-            if self._free() == 1:  # there was none: somebody may be waiting for it
-                self._signals.notify("runs")
+            self._offer()
         if not job.done.cancelled() and (failure := job.done.exception()) is not None:
             _log.error("an attempt ended without an outcome", run_id=attempt.run.run_id, exc_info=failure)
 

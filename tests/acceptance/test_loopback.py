@@ -111,7 +111,7 @@ def test_the_inner_run_goes_on_if_it_was_not_told_otherwise(server: Server, gate
 
 def test_a_slow_reader_is_cut_off_and_then_gets_the_rest(start_server: RunningServer, gate: Gate) -> None:
     """The bound on what waits for a reader holds, and the SDK comes back by `Location`."""
-    server = start_server(GRAPHWIRE_SEND_TIMEOUT_SECONDS="0.2")
+    server = start_server(GRAPHWIRE_SEND_TIMEOUT_SECONDS="0.2", GRAPHWIRE_HEARTBEAT_SECONDS="0.1")
     held = gate.input()
     stream = server.stream("nested", nested("by_slow_stream", "flood", {"count": 1000}, **held))
     node = gate.node(held)
