@@ -224,6 +224,7 @@ def _bring_home(raw: sqlite3.Connection) -> None:
     """
     with suppress(sqlite3.Error):  # no space: the log stays, and the next start reads it
         raw.execute(f"PRAGMA busy_timeout={CLOSING_MS}")
+        raw.execute("SELECT 1 FROM sqlite_master").fetchall()  # or its first look would stand in its own way
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

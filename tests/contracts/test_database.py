@@ -1,6 +1,7 @@
 """What every engine behind `storage.database.Database` promises to those who give it work."""
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from server.errors import ConfigError, StorageFull
 from server.storage.database import BATCH_MAX, Database, SqliteDatabase, Tx
 
 SECONDS_MAX = 10.0  # the longest that a broken promise keeps a test waiting
@@ -306,6 +308,82 @@ async def test_closing_commits_what_waits(file: Path) -> None:
     gate.open()
     await asyncio.gather(held, closing, *waiting)
     assert words_on_disk(file) == expected
+
+
+def limit_pages(database: SqliteDatabase, pages: int) -> None:
+    """As if the disk were full: SQLite itself refuses to grow the file. Below the present size means that."""
+    database.write_now(lambda tx: tx.exec_driver_sql(f"PRAGMA max_page_count={pages}").close())
+
+
+def test_a_full_disk_is_told_as_such_and_nothing_of_the_work_is_stored(
+    database: SqliteDatabase, file: Path
+) -> None:
+    limit_pages(database, 1)
+    with pytest.raises(StorageFull, match="database or disk is full"):
+        database.write_now(add("a", "b" * 100_000))
+    assert words_on_disk(file) == []
+
+
+def test_a_full_disk_does_not_end_the_database(database: SqliteDatabase) -> None:
+    limit_pages(database, 1)
+    for _ in range(3):
+        with pytest.raises(StorageFull):
+            database.write_now(add("b" * 100_000))
+    assert database.read_now(words) == []
+    assert database.write_now(add("small")) == ("small",)
+    limit_pages(database, 1_000_000)
+    assert database.write_now(add("b" * 100_000)) == ("b" * 100_000,)
+
+
+async def test_whoever_shares_a_commit_with_a_write_that_finds_no_room_is_told_the_truth(
+    database: SqliteDatabase, file: Path
+) -> None:
+    limit_pages(database, 1)
+    gate = Gate(database)
+    held = await gate.hold()
+    jobs = [database.write(add(word)) for word in ("a", "b" * 100_000, "c")]
+    waiting = asyncio.gather(*jobs, return_exceptions=True)
+    await asyncio.sleep(0)
+    gate.open()
+    results = await waiting
+    await held
+    assert isinstance(results[1], StorageFull)
+    stored = [word for result in results if not isinstance(result, BaseException) for word in result]
+    assert words_on_disk(file) == stored
+
+
+def test_a_work_that_finds_the_whole_transaction_gone_fails_with_all_who_share_it(
+    database: SqliteDatabase, file: Path
+) -> None:
+    """SQLite may give up more than the statement when the disk is full."""
+
+    def work(tx: Tx) -> None:
+        add("a")(tx)
+        tx.exec_driver_sql("INSERT OR ROLLBACK INTO words VALUES ('a')")
+
+    with pytest.raises(IntegrityError):
+        database.write_now(work)
+    assert database.write_now(add("b")) == ("b",)
+    assert words_on_disk(file) == ["b"]
+
+
+def test_closing_leaves_one_file_though_other_threads_have_connections_to_the_end(file: Path) -> None:
+    database = SqliteDatabase(file)
+    database.write_now(lambda tx: tx.execute(text("CREATE TABLE words (word TEXT)")).rowcount)
+    assert database.read_here(words) == []
+    database.write_now(add("a"))
+    database.close()
+    log = file.with_name(f"{file.name}-wal")
+    assert not log.exists() or log.stat().st_size == 0
+    alone = shutil.copyfile(file, file.with_name("alone.db"))
+    assert words_on_disk(alone) == ["a"]
+
+
+def test_a_file_that_is_no_database_is_a_clear_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "contract.db"
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(ConfigError, match=r"cannot open the database .* file is not a database"):
+        SqliteDatabase(file)
 
 
 def test_a_parent_that_goes_takes_its_children_along(database: Database) -> None:
