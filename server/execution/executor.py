@@ -202,7 +202,15 @@ class Executor:
             graph = self._catalog.on(graph, SaverBeforeRun(self._saver, attempt.run.run_id))
         elif failure is not None and self._keeps_partial(attempt):
             await attempt.unfinished.keep(graph, self._config(attempt.run))
-        snapshot = await graph.aget_state(config)
+        try:
+            snapshot = await graph.aget_state(config)
+        except Exception as unreadable:  # reducers, edges and state classes are user code
+            if failure is None:
+                raise
+            _log.warning(
+                "the state of a failed run cannot be read", run_id=attempt.run.run_id, exc_info=unreadable
+            )
+            return self._failed(attempt, failure)
         values = encode(snapshot.values) if snapshot.created_at else None
         pending = encode(interrupts_by_task(snapshot))
         waiting = ThreadStatus.interrupted if snapshot.next else ThreadStatus.idle
