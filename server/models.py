@@ -9,6 +9,8 @@ from typing import Any
 Json = dict[str, Any]
 Network = IPv4Network | IPv6Network
 
+METADATA_BYTES_MAX = 64 * 1024  # as JSON (reliability A7)
+
 
 class RunStatus(StrEnum):
     """Status of a run on the wire (contract/runs.md 3). "interrupted" means cancelled."""
@@ -75,6 +77,37 @@ class Assistant:
     version: int
     created_at: str
     updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantChange:
+    """What a caller says of an assistant; None is what he leaves as it is."""
+
+    graph_id: str | None = None
+    config: Json | None = None
+    context: Json | None = None
+    metadata: Json | None = None
+    name: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantQuery:
+    """Which assistants: all that these describe. `name` is a part of the name, in whatever case."""
+
+    metadata: Json = field(default_factory=dict)
+    graph_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list, in which order (contract/resources.md 1.3). `sort_by` is a field's name."""
+
+    limit: int = 10
+    offset: int = 0
+    sort_by: str | None = None
+    descending: bool = True
 
 
 @dataclass(frozen=True, slots=True)

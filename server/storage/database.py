@@ -246,3 +246,9 @@ def _set_pragmas(engine: Engine, synchronous: str) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        # SQLite's own knows the letters of ASCII only; names are searched and sorted by this one.
+        connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()

@@ -1,12 +1,17 @@
 """What all bodies share: strict types, unknown fields ignored, null means absent."""
 
-from typing import Annotated, Any, ClassVar
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-METADATA_BYTES_MAX = 64 * 1024
+from ...models import METADATA_BYTES_MAX, Page
+
 NAMES_MAX = 1_000
+PAGE_MAX = 1_000
+OFFSET_MAX = 2**31
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON text; a backslash may itself be escaped
 
 UuidText = Annotated[
     str,
@@ -15,13 +20,28 @@ UuidText = Annotated[
 ]
 
 
-def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(orjson.dumps(value)) > METADATA_BYTES_MAX:
-        raise ValueError(f"must be at most {METADATA_BYTES_MAX} bytes of JSON")
-    return value
+def _said(model: Any) -> Any:
+    return model.model_dump(exclude_unset=True)
 
 
-Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+def storable(bytes_max: int) -> AfterValidator:
+    """Lets pass what a database can hold and search: not too large, and without NUL.
+
+    PostgreSQL takes no NUL in `jsonb`, and SQLite reads a text of JSON only up to it.
+    """
+
+    def check(value: Any) -> Any:
+        data = orjson.dumps(value, default=_said)
+        if len(data) > bytes_max:
+            raise ValueError(f"must be at most {bytes_max} bytes of JSON")
+        if _NUL.search(data):
+            raise ValueError("must not contain the character NUL")
+        return value
+
+    return AfterValidator(check)
+
+
+Metadata = Annotated[dict[str, Any], storable(METADATA_BYTES_MAX)]
 
 
 class Body(BaseModel):
@@ -38,3 +58,25 @@ class Body(BaseModel):
         if not isinstance(value, dict):
             return value
         return {key: item for key, item in value.items() if item is not None or key in cls.nullable}
+
+
+class Paged(Body):
+    """A body that asks for a part of a list (contract/resources.md 1.3)."""
+
+    limit: int = Field(default=10, ge=1, le=PAGE_MAX)
+    offset: int = Field(default=0, ge=0, le=OFFSET_MAX)
+
+    def to_page(self) -> Page:
+        """The page for the services."""
+        return Page(self.limit, self.offset)
+
+
+class Sorted(Paged):
+    """One that also says in which order; subclasses say by which fields."""
+
+    sort_by: str | None = None
+    sort_order: Literal["asc", "desc"] = "desc"
+
+    def to_page(self) -> Page:
+        """The page for the services."""
+        return Page(self.limit, self.offset, self.sort_by, self.sort_order == "desc")
