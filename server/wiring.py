@@ -3,8 +3,9 @@
 import asyncio
 import importlib.metadata
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -21,7 +22,7 @@ from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
 from .graph.catalog import Catalog
-from .graph.loader import load_graph
+from .graph.loader import GraphSource, load_graph
 from .models import Json, PendingLimits
 from .services import (
     Assistants,
@@ -39,7 +40,7 @@ from .services.addresses import SystemResolver
 from .services.deliveries import Outbox
 from .services.naming import Names
 from .services.webhook_policy import WebhookPolicy
-from .storage.checkpoints import open_embedded
+from .storage.checkpoints import EmbeddedSaver, open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
 from .storage.health import Health
@@ -84,44 +85,50 @@ async def embedded(
         directory.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """What is under the services: this one is of one process."""
+
+    database: SqliteDatabase
+    saver: EmbeddedSaver
+    catalog: Catalog
+    broker: MemoryBroker
+    signals: LocalSignals
+    lanes: Lanes
+
+    @classmethod
+    def of(cls, settings: Settings, database: SqliteDatabase, sources: list[GraphSource]) -> "_Engine":
+        saver, store = open_embedded(database)
+        lanes = Lanes(settings.isolation, threads_max=2 * settings.jobs_per_worker)
+        broker = MemoryBroker(_log_limits(settings))
+        return cls(database, saver, Catalog(sources, store), broker, LocalSignals(), lanes)
+
+    async def off_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Ask a graph without running it."""
+        # Shielded: whoever stops waiting must not make the lane believe that the work has ended.
+        return await asyncio.shield(asyncio.wrap_future(self.lanes.submit_reading(work).done))
+
+
 @asynccontextmanager
 async def _running(
-    project: Project, settings: Settings, database: SqliteDatabase, sources: list[Any], url: str
+    project: Project, settings: Settings, database: SqliteDatabase, sources: list[GraphSource], url: str
 ) -> AsyncIterator[Backend]:
-    saver, store = open_embedded(database)
-    catalog = Catalog(sources, store)
-    broker = MemoryBroker(_log_limits(settings))
-    signals = LocalSignals()
-    lanes = Lanes(settings.isolation, threads_max=2 * settings.jobs_per_worker)
-
-    async def off_loop(work: Coroutine[Any, Any, T]) -> T:
-        # Shielded: whoever stops waiting must not make the lane believe that the work has ended.
-        return await asyncio.shield(asyncio.wrap_future(lanes.submit_reading(work).done))
-
-    threads = Threads(database, broker, signals)
-    pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
-    policy, webhooks = _webhooks(project, settings, database, signals)
-    runs = Runs(database, broker, signals, catalog.ids, pending, policy)
-    readers = Readers(database, broker)
-    attempts = Attempts(database, broker, signals, settings.run_attempts_max)
-    assistants = Assistants(database)
-    state = State(threads, catalog, saver, off_loop)
-    updates = StateUpdates(database, broker, threads, catalog, saver, off_loop)
-    removal = Removal(database, broker, runs, catalog, saver, off_loop)
-    services = Services(assistants, threads, state, runs, readers, Deliveries(database), removal, updates)
-    rules = Rules(settings.run_timeout_seconds, settings.error_text, settings.keep_partial_answers, url)
-    executor = Executor(catalog, saver, broker, attempts, rules)
-    worker = Worker(attempts, executor, lanes, signals, settings.jobs_per_worker)
-    runs.start_with(worker)
-    await assistants.add_automatic(
+    engine = _Engine.of(settings, database, sources)
+    policy, webhooks = _webhooks(project, settings, engine)
+    services = _services(settings, engine, policy)
+    attempts = Attempts(database, engine.broker, engine.signals, settings.run_attempts_max)
+    worker = _worker(settings, engine, attempts, url)
+    services.runs.start_with(worker)
+    catalog = engine.catalog
+    await services.assistants.add_automatic(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
     )
     await attempts.recover()
-    work = {
+    work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "claim runs": worker.work,
         "stop runs": worker.obey,
-        "watch lanes": lambda: lanes.watch(blocking_place),
-        "sweep": lambda: sweep(broker, worker),
+        "watch lanes": lambda: engine.lanes.watch(blocking_place),
+        "sweep": lambda: sweep(engine.broker, worker),
         "forget names": lambda: every(FORGET_SECONDS, Names(database).forget),
         "send webhooks": webhooks.work,
         "forget webhooks": webhooks.forget,
@@ -129,23 +136,51 @@ async def _running(
     tasks = [asyncio.create_task(keep_going(name, begin)) for name, begin in work.items()]
     heap.freeze()
     try:
-        yield Backend(
-            services=services,
-            work=worker,
-            broker=broker,
-            health=Health(database, settings.free_bytes_min),
-            rhythm=Rhythm(settings.heartbeat_seconds),
-            graph_ids=catalog.ids,
-            body_bytes_max=settings.body_bytes_max,
-            send_timeout_seconds=settings.send_timeout_seconds,
-            shutdown_grace_seconds=settings.shutdown_grace_seconds,
-            cors_allow_origins=settings.cors_allow_origins,
-            info=_info(),
-        )
+        yield _backend(settings, engine, services, worker)
     finally:
         await worker.drain(settings.shutdown_grace_seconds)
         await _end(tasks)
-        lanes.close()
+        engine.lanes.close()
+
+
+def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Services:
+    database, broker, signals = engine.database, engine.broker, engine.signals
+    asking = engine.catalog, engine.saver, engine.off_loop
+    pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
+    threads = Threads(database, broker, signals)
+    runs = Runs(database, broker, signals, engine.catalog.ids, pending, policy)
+    return Services(
+        assistants=Assistants(database),
+        threads=threads,
+        state=State(threads, *asking),
+        runs=runs,
+        readers=Readers(database, broker),
+        deliveries=Deliveries(database),
+        removal=Removal(database, broker, runs, *asking),
+        state_updates=StateUpdates(database, broker, threads, *asking),
+    )
+
+
+def _worker(settings: Settings, engine: _Engine, attempts: Attempts, url: str) -> Worker:
+    rules = Rules(settings.run_timeout_seconds, settings.error_text, settings.keep_partial_answers, url)
+    executor = Executor(engine.catalog, engine.saver, engine.broker, attempts, rules)
+    return Worker(attempts, executor, engine.lanes, engine.signals, settings.jobs_per_worker)
+
+
+def _backend(settings: Settings, engine: _Engine, services: Services, worker: Worker) -> Backend:
+    return Backend(
+        services=services,
+        work=worker,
+        broker=engine.broker,
+        health=Health(engine.database, settings.free_bytes_min),
+        rhythm=Rhythm(settings.heartbeat_seconds),
+        graph_ids=engine.catalog.ids,
+        body_bytes_max=settings.body_bytes_max,
+        send_timeout_seconds=settings.send_timeout_seconds,
+        shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        cors_allow_origins=settings.cors_allow_origins,
+        info=_info(),
+    )
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
@@ -164,9 +199,7 @@ def _log_limits(settings: Settings) -> Limits:
     )
 
 
-def _webhooks(
-    project: Project, settings: Settings, database: SqliteDatabase, signals: LocalSignals
-) -> tuple[WebhookPolicy, Webhooks]:
+def _webhooks(project: Project, settings: Settings, engine: _Engine) -> tuple[WebhookPolicy, Webhooks]:
     """Who says where webhooks may go, and who sends them there."""
     rules = load_webhooks(project, settings)
     policy = WebhookPolicy(rules, SystemResolver())
@@ -177,7 +210,7 @@ def _webhooks(
         at_once=settings.webhook_concurrency,
         wait_seconds=settings.webhook_wait_seconds,
     )
-    return policy, Webhooks(Outbox(database), Egress(policy), signals, sending)
+    return policy, Webhooks(Outbox(engine.database), Egress(policy), engine.signals, sending)
 
 
 def _info() -> Json:

@@ -20,6 +20,12 @@ _timestamp = sa.String(32)
 def upgrade() -> None:
     op.add_column("runs", sa.Column("handovers", sa.Integer, nullable=False, server_default=sa.text("0")))
     op.add_column("runs", sa.Column("identity", sa.Text, nullable=False, server_default=sa.text("''")))
+    _names()
+    _undoing()
+    _webhooks()
+
+
+def _names() -> None:
     op.create_table(
         "run_names",
         sa.Column("identity", sa.Text, nullable=False),
@@ -39,6 +45,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name="early_cancels_pkey"),
     )
     op.create_index("early_cancels_created_at_idx", "early_cancels", ["created_at"])
+
+
+def _undoing() -> None:
     op.create_table(
         "run_writes",
         sa.Column("run_id", _id, nullable=False),
@@ -56,6 +65,9 @@ def upgrade() -> None:
         ),
     )
     op.create_index("run_writes_thread_id_idx", "run_writes", ["thread_id"])
+
+
+def _webhooks() -> None:
     op.create_table(
         "deliveries",
         sa.Column("delivery_id", _id, nullable=False),
