@@ -28,6 +28,7 @@ from .services import (
     Assistants,
     Attempts,
     Deliveries,
+    Graphs,
     Readers,
     Removal,
     Runs,
@@ -148,9 +149,11 @@ def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Ser
     asking = engine.catalog, engine.saver, engine.off_loop
     pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
     threads = Threads(database, broker, signals)
+    assistants = Assistants(database, threads, engine.catalog.ids)
     runs = Runs(database, broker, signals, engine.catalog.ids, pending, policy)
     return Services(
-        assistants=Assistants(database),
+        assistants=assistants,
+        graphs=Graphs(assistants, engine.catalog, engine.off_loop),
         threads=threads,
         state=State(threads, *asking),
         runs=runs,

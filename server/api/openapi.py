@@ -9,22 +9,31 @@ from pydantic.json_schema import models_json_schema
 
 from .. import __version__
 from ..models import Json
+from . import paging
 from .routes import OPERATIONS, Operation
 from .schemas.meta import Problem
 
+_GRAPH_FIELDS = (("RunCreate", "assistant_id"), ("AssistantCreate", "graph_id"))
+_NAMES = {"assistant_id": "An assistant's UUID or a graph's name", "namespace": "Levels are joined with |"}
+_PAGING = {
+    paging.TOTAL: {"description": "How many rows there are in all", "schema": {"type": "integer"}},
+    paging.NEXT: {"description": "Where the next page begins, if any", "schema": {"type": "integer"}},
+}
 _REFERENCE = "#/components/schemas/{model}"
-_TAGS = {"threads": "Threads", "runs": "Runs"}
+_TAGS = {"assistants": "Assistants", "threads": "Threads", "runs": "Runs"}
 
 
 def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS) -> Json:
-    """The whole document; `assistant_id` names the graphs of this server as examples."""
+    """The whole document; where a graph can be named, the graphs of this server are examples."""
     models: set[type[BaseModel]] = {Problem}
     for operation in operations:
         models.update(model for shape in (operation.body, operation.answer) for model in _models(shape))
     listed = sorted(models, key=lambda model: model.__name__)
     _, definitions = models_json_schema([(model, "validation") for model in listed], ref_template=_REFERENCE)
     schemas = definitions.get("$defs", {})
-    schemas["RunCreate"]["properties"]["assistant_id"]["examples"] = list(graph_ids)
+    for model, field in _GRAPH_FIELDS:
+        if model in schemas:
+            schemas[model]["properties"][field]["examples"] = list(graph_ids)
     paths: Json = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -39,6 +48,8 @@ def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATI
 
 def _operation(operation: Operation) -> Json:
     responses: Json = {str(operation.status): _answer(operation.answer)}
+    if operation.paged:
+        responses[str(operation.status)]["headers"] = _PAGING
     for status in operation.errors if operation.method == "GET" else (*operation.errors, 507):
         responses[str(status)] = _answer(Problem)
     if operation.path.endswith("/cancel"):
@@ -85,11 +96,14 @@ def _link(model: Any) -> Json:
 
 
 def _path_parameters(path: str) -> list[Json]:
-    schema = {"type": "string", "format": "uuid"}
-    return [
-        {"name": name, "in": "path", "required": True, "schema": schema}
-        for name in re.findall(r"{(\w+)}", path)
-    ]
+    return [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+
+
+def _path_parameter(name: str) -> Json:
+    found: Json = {"name": name, "in": "path", "required": True}
+    if name in _NAMES:
+        return {**found, "description": _NAMES[name], "schema": {"type": "string"}}
+    return {**found, "schema": {"type": "string", "format": "uuid"}}
 
 
 def _query_parameters(query: Json) -> list[Json]:

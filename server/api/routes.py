@@ -11,7 +11,19 @@ from starlette.routing import Route
 
 from ..models import RunStatus
 from ..streaming.sse import THREAD_MODES
-from . import deliveries, following, meta, runs, state, stateless, threads
+from . import assistants, deliveries, following, meta, runs, state, stateless, threads
+from .schemas.assistants import (
+    AssistantCreate,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantSearch,
+    AssistantVersionView,
+    AssistantView,
+    DrawingView,
+    SchemasView,
+    VersionChoice,
+    VersionSearch,
+)
 from .schemas.deliveries import DeliveryView
 from .schemas.meta import Info, Ok
 from .schemas.runs import COLUMNS, RunCreate, RunsCancel, RunView
@@ -37,6 +49,7 @@ class Operation:
     status: int = 200
     errors: tuple[int, ...] = ()
     query: dict[str, Any] = field(default_factory=dict)
+    paged: bool = False  # answers with the headers of api/paging.py
 
 
 _FLAG = {"type": "boolean"}
@@ -51,6 +64,12 @@ _LIST = {
     "select": {"type": "array", "items": {"type": "string", "enum": [*COLUMNS]}},
 }
 _JOIN = {"stream_mode": {"type": "array", "items": {"type": "string"}}, "cancel_on_disconnect": _FLAG}
+_XRAY = {
+    "xray": {"anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": assistants.XRAY_MAX}]},
+}
+_RECURSE = {"recurse": _FLAG}
+_FINDING = (404, 413, 422)
+_ASKING = (400, 404, 422, 424)
 _THREAD_STREAM = {
     name: {"type": "array", "items": {"type": "string", "enum": [*THREAD_MODES]}}
     for name in ("stream_modes", "stream_mode")
@@ -71,6 +90,83 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/info", meta.info, Info),
     Operation("GET", "/openapi.json", meta.openapi, ANY),
     Operation("GET", "/docs", meta.docs, HTML),
+    Operation(
+        "POST",
+        "/assistants",
+        assistants.create,
+        AssistantView,
+        AssistantCreate,
+        errors=(400, 404, 409, 413, 422),
+    ),
+    Operation(
+        "POST",
+        "/assistants/search",
+        assistants.search,
+        [AssistantView],
+        AssistantSearch,
+        errors=_FINDING,
+        paged=True,
+    ),
+    Operation("POST", "/assistants/count", assistants.count, ANY, AssistantFilter, errors=_FINDING),
+    Operation("GET", "/assistants/{assistant_id}", assistants.get, AssistantView, errors=(404, 422)),
+    Operation(
+        "PATCH",
+        "/assistants/{assistant_id}",
+        assistants.patch,
+        AssistantView,
+        AssistantPatch,
+        errors=(400, 404, 413, 422),
+    ),
+    Operation(
+        "DELETE",
+        "/assistants/{assistant_id}",
+        assistants.delete,
+        None,
+        status=204,
+        errors=(404, 422),
+        query={"delete_threads": _FLAG},
+    ),
+    Operation(
+        "GET",
+        "/assistants/{assistant_id}/graph",
+        assistants.graph,
+        DrawingView,
+        errors=_ASKING,
+        query=_XRAY,
+    ),
+    Operation("GET", "/assistants/{assistant_id}/schemas", assistants.schemas, SchemasView, errors=_ASKING),
+    Operation(
+        "GET",
+        "/assistants/{assistant_id}/subgraphs",
+        assistants.subgraphs,
+        ANY,
+        errors=_ASKING,
+        query=_RECURSE,
+    ),
+    Operation(
+        "GET",
+        "/assistants/{assistant_id}/subgraphs/{namespace}",
+        assistants.subgraphs,
+        ANY,
+        errors=_ASKING,
+        query=_RECURSE,
+    ),
+    Operation(
+        "POST",
+        "/assistants/{assistant_id}/versions",
+        assistants.versions,
+        [AssistantVersionView],
+        VersionSearch,
+        errors=_FINDING,
+    ),
+    Operation(
+        "POST",
+        "/assistants/{assistant_id}/latest",
+        assistants.latest,
+        AssistantView,
+        VersionChoice,
+        errors=_FINDING,
+    ),
     Operation("POST", "/threads", threads.create, ThreadView, ThreadCreate, errors=(409, 413, 422)),
     Operation("GET", "/threads/{thread_id}", threads.get, ThreadView, errors=(404, 422)),
     Operation("DELETE", "/threads/{thread_id}", threads.delete, None, status=204, errors=(404, 422)),

@@ -58,6 +58,10 @@ class Catalog:
         """What langgraph.json says about the graph; NotFound."""
         return self._source(graph_id).spec.description
 
+    def is_fixed(self, graph_id: str) -> bool:
+        """Whether every use opens the same graph: no factory makes it anew; NotFound."""
+        return self._source(graph_id).kind == "graph"
+
     def open(
         self,
         graph_id: str,

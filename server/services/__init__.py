@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .assistants import Assistants
 from .attempts import Attempts
 from .deliveries import Deliveries
+from .graphs import Graphs
 from .readers import Readers
 from .removal import Removal
 from .runs import Runs
@@ -16,6 +17,7 @@ __all__ = [
     "Assistants",
     "Attempts",
     "Deliveries",
+    "Graphs",
     "Readers",
     "Removal",
     "Runs",
@@ -31,6 +33,7 @@ class Services:
     """What every door may call."""
 
     assistants: Assistants
+    graphs: Graphs
     threads: Threads
     state: State
     runs: Runs

@@ -68,17 +68,18 @@ def plan(
 
 def _settings(request: RunRequest, assistant: Assistant, own: Json) -> tuple[Json, Json]:
     """(config, context): context and configurable mirror each other, whichever was given."""
-    said = _user_keys(request.config.get("configurable", {}))
+    said = user_keys(request.config.get("configurable", {}))
     configurable = {
-        **_user_keys(assistant.config.get("configurable", {})),
-        **(said or _user_keys(request.context)),
+        **user_keys(assistant.config.get("configurable", {})),
+        **(said or user_keys(request.context)),
     }
     context = {**assistant.context, **(request.context or said)}
     config = {**assistant.config, **request.config, "configurable": {**configurable, **own}}
     return config, context
 
 
-def _user_keys(configurable: Json) -> Json:
+def user_keys(configurable: Json) -> Json:
+    """What is the user's own of a configuration: nothing that only the server may say."""
     return {key: value for key, value in configurable.items() if key not in _OWN and not key.startswith("__")}
 
 

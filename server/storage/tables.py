@@ -70,6 +70,21 @@ assistants = Table(
     Column("updated_at", Timestamp, nullable=False),
 )
 
+# What an assistant was after each change; the row above holds what it is now.
+assistant_versions = Table(
+    "assistant_versions",
+    metadata,
+    Column("assistant_id", Id, ForeignKey("assistants.assistant_id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("graph_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("config", Document, nullable=False),
+    Column("context", Document, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
 threads = Table(
     "threads",
     metadata,

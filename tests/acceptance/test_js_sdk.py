@@ -191,3 +191,36 @@ def test_a_failed_run_rejects_with_its_error(client: Client) -> None:
 def test_an_unknown_thread_rejects_with_404(client: Client) -> None:
     client.start("runs.wait", "00000000-0000-0000-0000-000000000001", "joke", {"input": {"topic": "x"}})
     assert client.hear()["error"]["status"] == 404
+
+
+def test_assistants_live_from_creation_to_deletion(client: Client) -> None:
+    made = client.call("assistants.create", {"graphId": "nest", "context": {"k": 1}, "name": "js"})
+    assistant_id = made["assistant_id"]
+    assert made["config"] == {"configurable": {"k": 1}}
+    assert client.call("assistants.get", assistant_id) == made
+    changed = client.call("assistants.update", assistant_id, {"graphId": "nest", "metadata": {"from": "js"}})
+    assert (changed["version"], changed["metadata"]) == (2, {"from": "js"})
+    versions = client.call("assistants.getVersions", assistant_id)
+    assert [version["version"] for version in versions] == [2, 1]
+    assert client.call("assistants.setLatest", assistant_id, 1)["metadata"] == {}
+    found = client.call("assistants.search", {"graphId": "nest", "sortBy": "created_at", "limit": 1})
+    assert found[0]["assistant_id"] == assistant_id
+    assert client.call("assistants.count", {"graphId": "nest"}) == 2
+    client.start("assistants.delete", assistant_id)
+    assert "error" not in client.hear()
+    client.start("assistants.get", assistant_id)
+    assert client.hear()["error"]["status"] == 404
+
+
+def test_search_tells_where_the_next_page_begins(client: Client) -> None:
+    page = client.call("assistants.search", {"limit": 2, "includePagination": True})
+    assert (len(page["assistants"]), page["next"]) == (2, "2")
+
+
+def test_graphs_can_be_looked_at(client: Client) -> None:
+    drawn = client.call("assistants.getGraph", "nest", {"xray": True})
+    assert "child:grand:leaf" in [node["id"] for node in drawn["nodes"]]
+    assert client.call("assistants.getSchemas", "nest")["input_schema"]["title"] == "State"
+    inside = client.call("assistants.getSubgraphs", "nest", {"recurse": True})
+    assert set(inside) == {"child", "child|grand"}
+    assert set(client.call("assistants.getSubgraphs", "nest", {"namespace": "child"})) == {"child"}

@@ -24,13 +24,13 @@ from server.models import (
     WebhookRules,
 )
 from server.services.addresses import SystemResolver
-from server.services.assistants import Assistants
+from server.services.assistants import automatic
 from server.services.attempts import Attempts
 from server.services.readers import Readers
 from server.services.runs import Runs
 from server.services.webhook_policy import WebhookPolicy
+from server.storage import assistants, threads
 from server.storage import runs as statements
-from server.storage import threads
 from server.storage.checkpoints import open_embedded
 from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
@@ -61,7 +61,7 @@ class Server:
         self.attempts = Attempts(self.database, self.broker, signals, ATTEMPTS_MAX)
 
     async def start(self) -> "Server":
-        await Assistants(self.database).add_automatic([("g", "g", None)])
+        await self.database.write(lambda tx: assistants.add(tx, automatic("g", "g", None)))
         thread = Thread("t", now(), now(), now(), {}, ThreadStatus.idle, {}, None, None)
         await self.database.write(lambda tx: threads.add(tx, thread))
         return self

@@ -106,3 +106,20 @@ def test_the_schema_knows_every_status_and_no_other(
     }[table]
     with pytest.raises(IntegrityError, match="CHECK"):
         database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
+
+
+def test_assistants_that_were_there_before_versions_are_their_own_first(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "old.db")
+    migrate(database.engine)
+    back = [
+        "DROP TABLE assistant_versions",
+        "UPDATE alembic_version SET version_num = '0002'",
+        "INSERT INTO assistants VALUES ('a', 'g', 'n', 'd', '{\"tags\":[]}', '{\"k\":1}', '{}', 1, 'c', 'u')",
+    ]
+    for statement in back:
+        database.write_now(lambda tx, statement=statement: tx.exec_driver_sql(statement).rowcount)  # type: ignore[misc]
+    migrate(database.engine)
+    query = "SELECT * FROM assistant_versions"
+    found = database.read_now(lambda tx: [tuple(row) for row in tx.exec_driver_sql(query)])
+    assert found == [("a", 1, "g", "n", "d", '{"tags":[]}', '{"k":1}', "{}", "u")]
+    database.close()
