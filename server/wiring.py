@@ -130,9 +130,8 @@ async def _running(
         "stop runs": worker.obey,
         "watch lanes": lambda: engine.lanes.watch(blocking_place),
         "sweep": lambda: sweep(engine.broker, worker),
-        "forget names": lambda: every(FORGET_SECONDS, Names(database).forget),
+        "forget": lambda: every(FORGET_SECONDS, Names(database).forget, Outbox(database).forget),
         "send webhooks": webhooks.work,
-        "forget webhooks": webhooks.forget,
     }
     tasks = [asyncio.create_task(keep_going(name, begin)) for name, begin in work.items()]
     heap.freeze()

@@ -11,11 +11,12 @@ _log = structlog.get_logger(__name__)
 AGAIN_SECONDS = 1.0
 
 
-async def every(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do something now and then, for ever."""
+async def every(seconds: float, *works: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do some things now and then, for ever."""
     while True:
         await asyncio.sleep(seconds)
-        await work()
+        for work in works:
+            await work()
 
 
 async def keep_going(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

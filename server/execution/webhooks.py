@@ -22,7 +22,7 @@ from .. import __version__
 from ..clock import now
 from ..errors import Invalid, describe
 from ..models import Delivery, Json
-from ..services.deliveries import FORGET_MAX, Outbox
+from ..services.deliveries import Outbox
 from ..streaming.encode import encode
 from ..streaming.signals import Signals
 from .egress import Egress
@@ -35,7 +35,6 @@ WAIT_SECONDS_MAX = 240.0
 JITTER = 0.25  # of a wait, added: what failed together does not come again together
 ORIGIN_SHARE = 4  # one origin gets a quarter of the slots, so that a dead one does not hold up the others
 TEXT_MAX = 300
-FORGET_SECONDS = 60.0
 _GONE = 410  # "do not call here again"
 
 
@@ -68,12 +67,6 @@ class Webhooks:
         finally:
             for _, task in self._in_hand.values():
                 task.cancel()
-
-    async def forget(self) -> None:
-        """Delete for ever what has long been over, a little at a time."""
-        while True:
-            if await self._outbox.forget() < FORGET_MAX:
-                await asyncio.sleep(FORGET_SECONDS)
 
     async def _round(self) -> float:
         """Begin what can begin; returns the seconds until something more may be due."""

@@ -141,7 +141,8 @@ class Outbox:
         tried_now = replace(delivery, status=status, tries=[*delivery.tries, tried], due_at=due_at)
         await self._database.write(lambda tx: statements.record(tx, tried_now, now()))
 
-    async def forget(self) -> int:
-        """Delete what has been over for long, some of it; returns how many rows."""
+    async def forget(self) -> None:
+        """Delete what has been over for a day."""
         before = after(-KEEP_SECONDS)
-        return await self._database.write(lambda tx: statements.forget(tx, before, FORGET_MAX))
+        while await self._database.write(lambda tx: statements.forget(tx, before, FORGET_MAX)) >= FORGET_MAX:
+            pass

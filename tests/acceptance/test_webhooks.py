@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from fix_gate import Gate
 from fix_receiver import Receiver, Receivers
-from fix_server import CONFIG, RunningServer, Server, eventually, start, stop
+from fix_server import CONFIG, REPO, RunningServer, Server, eventually, start, stop
 
 SECRET = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENV = {
@@ -60,6 +61,20 @@ def test_a_run_that_succeeds_is_told_with_its_values(open_server: Server, receiv
     assert "error" not in told
     assert hook.signed_by(base64.b64decode(SECRET))
     assert there.empty
+
+
+def test_the_code_in_the_documents_verifies_it(open_server: Server, receiver: Receivers) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (REPO / "docs" / "webhooks.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    there = receiver()
+    open_server.wait("echo", {"x": 1}, webhook=there.url)
+    hook = there.next()
+    assert found["verify"](f"whsec_{SECRET}", hook.headers, hook.body)
+    assert not found["verify"]("some other secret", hook.headers, hook.body)
+    assert not found["verify"](f"whsec_{SECRET}", hook.headers, hook.body + b" ")
+    old = {**hook.headers, "webhook-timestamp": str(int(hook.headers["webhook-timestamp"]) - 301)}
+    assert not found["verify"](f"whsec_{SECRET}", old, hook.body)
 
 
 def test_what_is_told_holds_no_configuration(open_server: Server, receiver: Receivers) -> None:
