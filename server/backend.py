@@ -48,6 +48,6 @@ class Backend:
         return self.work.draining
 
     async def drain(self) -> None:
-        """Let what runs come to an end within the grace; then cut all other streams, to be resumed elsewhere."""
+        """Let runs come to an end within the grace; then cut all other streams, to be resumed elsewhere."""
         await self.work.drain(self.shutdown_grace_seconds)
         self.broker.cut()
