@@ -77,7 +77,7 @@ class SqliteDatabase:
         try:
             self._connection = self._engine.connect()  # the writer's
         except (DBAPIError, sqlite3.Error) as failure:
-            raise ConfigError(f"cannot open the database {path}: {failure}") from failure
+            raise ConfigError(f"cannot open the database {path}: {_cause(failure)}") from failure
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(
@@ -209,12 +209,17 @@ def _deliverable(failure: BaseException) -> BaseException:
     """
     if isinstance(failure, StopIteration):
         return RuntimeError(f"work raised {failure!r}")
-    cause = failure.orig if isinstance(failure, DBAPIError) else failure
+    cause = _cause(failure)
     if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _NO_SPACE:
         full = StorageFull(f"The disk is full or fails ({cause}): nothing was stored. Try again later")
         full.__cause__ = failure
         return full
     return failure
+
+
+def _cause(failure: BaseException) -> BaseException | None:
+    """What SQLite said, without what SQLAlchemy says around it."""
+    return failure.orig if isinstance(failure, DBAPIError) else failure
 
 
 def _bring_home(raw: sqlite3.Connection) -> None:
