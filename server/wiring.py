@@ -204,7 +204,8 @@ def _log_limits(settings: Settings) -> Limits:
 def _webhooks(project: Project, settings: Settings, engine: _Engine) -> tuple[WebhookPolicy, Webhooks]:
     """Who says where webhooks may go, and who sends them there."""
     rules = load_webhooks(project, settings)
-    policy = WebhookPolicy(rules, SystemResolver())
+    # Lookups of their own for both: names that callers made up must not hold up what is to be sent.
+    asked, sent = (WebhookPolicy(rules, SystemResolver()) for _ in range(2))
     sending = Sending(
         keys=signing_keys(settings.webhook_secret) if settings.webhook_secret else (),
         headers=rules.headers,
@@ -212,7 +213,7 @@ def _webhooks(project: Project, settings: Settings, engine: _Engine) -> tuple[We
         at_once=settings.webhook_concurrency,
         wait_seconds=settings.webhook_wait_seconds,
     )
-    return policy, Webhooks(Outbox(engine.database), Egress(policy), engine.signals, sending)
+    return asked, Webhooks(Outbox(engine.database), Egress(sent), engine.signals, sending)
 
 
 def _info() -> Json:

@@ -47,6 +47,7 @@ class Sending:
     tries_max: int = 5
     at_once: int = 16
     wait_seconds: float = 1.0
+    last_seconds: float = 1.0  # for what is under way when the server stops
 
 
 class Webhooks:
@@ -60,12 +61,18 @@ class Webhooks:
         self._in_hand: dict[str, tuple[str, asyncio.Task[None]]] = {}  # delivery -> its origin, its task
 
     async def work(self) -> None:
-        """Send whenever something is due: told by a signal, by the time, and now and then."""
+        """Send whenever something is due: told by a signal, by the time, and now and then.
+
+        When it is cancelled, what is under way gets a moment: to break it off would send it twice.
+        """
         try:
             while True:
                 await self._signals.wait("webhooks", await self._round())
         finally:
-            for _, task in self._in_hand.values():
+            tasks = [task for _, task in self._in_hand.values()]
+            if tasks:
+                await asyncio.wait(tasks, timeout=self._sending.last_seconds)
+            for task in tasks:
                 task.cancel()
 
     async def _round(self) -> float:

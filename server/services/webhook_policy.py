@@ -16,6 +16,7 @@ from .addresses import LOOPBACK, Resolve, lookup, special
 
 APPROVED_SECONDS = 60.0  # a host that passed is not looked up again for each run; before each try it is
 APPROVED_MAX = 1_000
+SHOWN_MAX = 100  # of a caller's text in an error
 _PORTS = {"https": 443, "http": 80}
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _LOCALHOST = re.compile(r"(.+\.)?localhost(\.localdomain)?\.?")
@@ -65,7 +66,7 @@ class WebhookPolicy:
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise Invalid(f"Invalid webhook URL: {error}") from None
+            raise Invalid(f"Invalid webhook URL: {str(error)[:SHOWN_MAX]}") from None
         self._check_parts(parsed)
         return parsed
 
@@ -73,14 +74,14 @@ class WebhookPolicy:
         if not url.scheme:
             raise Invalid("Webhook URL must be absolute, such as https://example.com/hook")
         if url.scheme not in _PORTS:
-            raise Invalid(f"Webhook URL scheme '{url.scheme}' not allowed")
+            raise Invalid(f"Webhook URL scheme '{url.scheme[:SHOWN_MAX]}' not allowed")
         if self._rules.require_https and url.scheme != "https":
             raise Invalid("Webhook must use https")
         if url.userinfo:
             raise Invalid("Webhook URL must not hold a user or password")
         host = _ascii_host(url)
         if ":" not in host and not _NAME.fullmatch(host):
-            raise Invalid(f"Invalid webhook hostname '{host}'")
+            raise Invalid(f"Invalid webhook hostname '{host[:SHOWN_MAX]}'")
         if not 1 <= _port(url) <= 65_535:
             raise Invalid(f"Invalid webhook port {url.port}")
         if _LOCALHOST.fullmatch(host) and not self._loopback_allowed():

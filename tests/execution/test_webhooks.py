@@ -301,7 +301,7 @@ async def test_what_was_under_way_when_the_sender_stopped_is_sent_by_the_next(
     post: Post, receiver: Receivers
 ) -> None:
     there = receiver("hold")
-    first = post.start()
+    first = post.start(last_seconds=0.0)
     await post.put(there.url)
     lost = await came(there)
     first.cancel()
@@ -310,6 +310,17 @@ async def test_what_was_under_way_when_the_sender_stopped_is_sent_by_the_next(
     again = await came(there)
     assert again.headers["webhook-id"] == lost.headers["webhook-id"]
     assert (await post.over()).status == "delivered"
+
+
+async def test_what_is_under_way_when_the_server_stops_gets_a_moment(post: Post, receiver: Receivers) -> None:
+    there = receiver("hold")
+    sending = post.start(last_seconds=WAIT_SECONDS)
+    await post.put(there.url)
+    hook = await came(there)
+    sending.cancel()
+    hook.answer(200)
+    await asyncio.gather(sending, return_exceptions=True)
+    assert (await post.log()).status == "delivered"
 
 
 async def test_a_database_in_trouble_does_not_end_the_sender(

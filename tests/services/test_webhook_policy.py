@@ -150,6 +150,11 @@ async def test_what_programs_read_differently_is_refused(url: str) -> None:
     assert (await refusal(url) or "").startswith("Invalid webhook URL: ")
 
 
+@pytest.mark.parametrize("url", ["a" * 60_000 + "://x/", "http://" + "a" * 60_000, "http://" + "é" * 60_000])
+async def test_a_refusal_does_not_repeat_a_text_without_end(url: str) -> None:
+    assert len(await refusal(url) or "") < 200
+
+
 async def test_a_name_that_cannot_be_resolved_is_refused() -> None:
     assert await refusal("http://x.test/", resolve=Names(x_test=[])) == (
         "Webhook host cannot be resolved: x.test"
