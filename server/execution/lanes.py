@@ -37,8 +37,12 @@ class Job(Generic[T]):
         loop.call_soon_threadsafe(self._start, work)
 
     def cancel(self, allowed: Callable[[], bool] = lambda: True) -> None:
-        """Cancel the coroutine if `allowed`, asked on its own thread, still says so; any thread."""
-        self._loop.call_soon_threadsafe(self._cancel, allowed)
+        """Cancel the coroutine if `allowed`, asked on its own thread, still says so; any thread.
+
+        It has always begun by then: one that had not could not say how it ended.
+        """
+        # One turn of the loop later: the task is made in this turn at the latest, and begins in the next.
+        self._loop.call_soon_threadsafe(self._loop.call_soon, self._cancel, allowed)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> None:
         self._task = self._loop.create_task(work)
