@@ -31,6 +31,9 @@ class Remote:
     async def update_state(self, *args: Any, **kwargs: Any) -> Any:
         return await self._call("update_state", args, kwargs)
 
+    async def get_graph(self, **kwargs: Any) -> Any:
+        return await self._call("get_graph", (), kwargs)
+
     async def _call(self, name: str, args: Any, kwargs: Any) -> Any:
         if self._synchronous:
             return await asyncio.to_thread(getattr(self.graph, name), *args, **kwargs)
@@ -229,6 +232,21 @@ async def test_a_thread_that_never_ran_has_an_empty_state(server: Server, remote
 
 
 # ---------------------------------------------------------------- interrupts
+async def test_the_graph_is_drawn_with_its_nodes_and_edges(remote: Any) -> None:
+    drawn = await remote("echo").get_graph()
+    assert list(drawn.nodes) == ["__start__", "a", "b", "__end__"]
+    assert [(edge.source, edge.target) for edge in drawn.edges] == [
+        ("__start__", "a"),
+        ("a", "b"),
+        ("b", "__end__"),
+    ]
+
+
+async def test_the_graph_is_drawn_with_its_subgraphs(remote: Any) -> None:
+    plain, opened = await remote("nest").get_graph(), await remote("nest").get_graph(xray=True)
+    assert set(plain.nodes) < set(opened.nodes) or len(opened.nodes) > len(plain.nodes)
+
+
 async def test_an_interrupt_is_answered_by_a_command(remote: Any) -> None:
     config, graph = on(), remote("intr")
     asked = await graph.invoke({"x": "1"}, config)
