@@ -1,6 +1,7 @@
 """Assistants, as users of the official clients meet them."""
 
 import asyncio
+import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import wire
 from fix_gate import Gate
 from fix_server import REPO, RunningServer, Server, start, stop
+from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.errors import (
     BadRequestError,
@@ -471,6 +473,24 @@ async def test_a_drawing_has_the_form_that_clients_know(assistants: Client) -> N
     }
 
 
+@pytest.mark.parametrize("name", ["nest", "tools"])
+async def test_a_remote_graph_is_drawn_like_the_graph_itself(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(SHAPES.parent)
+    graph = importlib.import_module(name).graph
+    remote = RemoteGraph(name, url=server.url, api_key=None)
+    for xray in (False, 1, True):
+        here = graph.get_graph(xray=xray)
+        for there in (
+            await asyncio.to_thread(remote.get_graph, xray=xray),
+            await remote.aget_graph(xray=xray),
+        ):
+            assert set(there.nodes) == set(here.nodes)
+            assert set(map(tuple, there.edges)) == set(map(tuple, here.edges))
+            assert there.draw_mermaid()
+
+
 @pytest.mark.parametrize("xray", ["0", "-1", "1.5", "x", "١", "9" * 30])
 def test_a_depth_that_makes_no_sense_is_refused(shapes: Server, xray: str) -> None:
     response = shapes.request("GET", f"/assistants/nest/graph?xray={quote(xray)}")
@@ -550,6 +570,14 @@ SETTINGS = {
     "title": "Settings",
     "type": "object",
 }
+
+
+async def test_schemas_of_a_graph_that_a_factory_makes_are_those_of_this_assistant(
+    assistants: Client,
+) -> None:
+    made = await assistants.create("factory", context={"settings": True})
+    assert (await assistants.get_schemas("factory"))["context_schema"] is None
+    assert (await assistants.get_schemas(made["assistant_id"]))["context_schema"] == SETTINGS
 
 
 async def test_a_context_that_cannot_be_described_hides_nothing_else(assistants: Client) -> None:

@@ -51,7 +51,8 @@ def factory(config: RunnableConfig, runtime: ServerRuntime):
     """A graph whose node is named by the assistant, and says who was asked and what for."""
     configurable = config["configurable"]
     forged = configurable.get("langgraph_auth_user", "nobody")
-    return _graph(node=f"{configurable.get('node', 'plain')} {runtime.access_context} {forged}")
+    settings = Settings if configurable.get("settings") else None
+    return _graph(settings, node=f"{configurable.get('node', 'plain')} {runtime.access_context} {forged}")
 
 
 def not_a_graph():

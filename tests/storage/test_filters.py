@@ -260,11 +260,12 @@ def test_pages_make_up_the_whole_and_the_total_is_true(database: SqliteDatabase)
 
 
 def test_rows_are_sorted_without_regard_to_case_and_equals_by_the_default(database: SqliteDatabase) -> None:
-    for name, group in [("b", "1"), ("A", "2"), ("Ö", "3"), ("ä", "3")]:
+    for name, group in [("b", "1"), ("A", "2"), ("ä", "3"), ("B", "2"), ("Ö", "3")]:
         add(database, name, {}, group)
-    assert page(database, sort_by="name", descending=False)[0] == ["A", "b", "ä", "Ö"]
-    assert page(database, sort_by="group")[0] == ["Ö", "ä", "A", "b"]
-    assert page(database)[0] == ["Ö", "ä", "A", "b"]
+    assert page(database, sort_by="name", descending=False)[0] == ["A", "B", "b", "ä", "Ö"]
+    assert page(database, sort_by="name")[0] == ["Ö", "ä", "B", "b", "A"]
+    assert page(database)[0] == page(database, sort_by="group")[0] == ["Ö", "ä", "A", "B", "b"]
+    assert page(database, descending=False)[0] == ["b", "A", "B", "Ö", "ä"]
 
 
 @pytest.mark.parametrize("name", ["", "raw", "name; DROP TABLE rows", "name desc", "1", "rows.name"])
