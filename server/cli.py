@@ -5,6 +5,7 @@ import sys
 import traceback as tracebacks
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import click
 import structlog
 
-from . import __version__, logs, loops
+from . import __version__, heap, logs, loops
 from .config import Project, Settings, apply_environment, load_project, load_settings
 from .errors import GraphwireError, StartupError
 from .reload import run_reloading
 from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen
 from .storage.data_dir import DataDir
+from .storage.inspection import inspect
 
 Command = Callable[..., None]
 
@@ -105,6 +107,7 @@ def run(flags: Flags) -> None:
     logs.configure(settings.log_level, settings.log_json)
     # First, so that a second server on the same data learns it before it loads anything.
     directory = DataDir(settings.data_dir or project.root / ".graphwire")
+    heap.prepare()
     sock = listen(flags.host, flags.port)
     with asyncio.Runner(loop_factory=loops.make) as runner:
         runner.run(serve_on(sock, directory, project, settings, flags))
@@ -113,6 +116,9 @@ def run(flags: Flags) -> None:
 async def serve_on(
     sock: socket, directory: DataDir, project: Project, settings: Settings, flags: Flags
 ) -> None:
+    # On a thread: it may take a while, and meanwhile the rest is loaded.
+    inspecting = partial(inspect, directory, allow_reset=flags.allow_reset)
+    inspected = asyncio.get_running_loop().run_in_executor(None, inspecting)
     # Here and not above: these import LangGraph, and must find the project's environment.
     from .aliases import install
     from .app import build_app
@@ -122,7 +128,7 @@ async def serve_on(
     loopback = Loopback()
     install(loopback)
     url = address_of(flags.host, sock)
-    async with embedded(project, settings, directory, url=url, allow_reset=flags.allow_reset) as backend:
+    async with embedded(project, settings, directory, inspected, url=url) as backend:
         app = build_app(backend)
         loopback.open(app, backend.work.lend)
         server = Server(app, on_ready=lambda: announce(project, settings, url))

@@ -3,7 +3,7 @@
 import asyncio
 import importlib.metadata
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -45,7 +45,6 @@ from .storage.checkpoints import EmbeddedSaver, open_embedded
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
 from .storage.health import Health
-from .storage.inspection import inspect
 from .storage.migrate import migrate
 from .streaming.log import Limits
 from .streaming.memory import MemoryBroker
@@ -64,16 +63,14 @@ FORGET_SECONDS = 60.0  # between two looks for what has outlived its use
 
 @asynccontextmanager
 async def embedded(
-    project: Project, settings: Settings, directory: DataDir, *, url: str = "", allow_reset: bool = False
+    project: Project, settings: Settings, directory: DataDir, inspected: Awaitable[None], *, url: str = ""
 ) -> AsyncIterator[Backend]:
-    """One process, one SQLite file in `directory`. Raises StartupError (bad graph, damaged database)."""
+    """One process, one SQLite file in `directory`, opened once that is `inspected`. Raises StartupError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    heap.prepare()
     if settings.database_uri or settings.redis_uri:
         _log.warning("DATABASE_URI and REDIS_URI have no effect: this version keeps everything in SQLite")
     sources = [load_graph(spec, project.root) for spec in project.graphs]
-    # Off the loop: it may take a while, and a signal must still end the start.
-    await asyncio.to_thread(inspect, directory, allow_reset=allow_reset)
+    await inspected
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
     try:
         migrate(database.engine)
