@@ -58,6 +58,9 @@ _log = structlog.get_logger(__name__)
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
 # every token that has to pass from a graph's thread to the thread that serves HTTP.
 SWITCH_SECONDS = 0.0005
+
+# How long streams are held at least after their run has ended: those who are reading get to the end.
+READING_SECONDS = 1.0
 FORGET_SECONDS = 60.0  # between two looks for what has outlived its use
 
 
@@ -194,7 +197,7 @@ def _log_limits(settings: Settings) -> Limits:
         entries_max=settings.log_entries_max,
         bytes_max=settings.log_bytes_max,
         total_bytes_max=settings.logs_bytes_max,
-        replay_seconds=settings.replay_seconds,
+        replay_seconds=max(settings.replay_seconds, READING_SECONDS),
     )
 
 

@@ -125,10 +125,12 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def start(folder: Path, config: Path = CONFIG, launch: Launch = spawn, **env: str) -> Server:
+def start(
+    folder: Path, config: Path = CONFIG, launch: Launch = spawn, port: int | None = None, **env: str
+) -> Server:
     """Start a server and wait until it answers."""
     folder.mkdir(parents=True, exist_ok=True)
-    port, log_path, data_dir = _free_port(), folder / "server.log", folder / "data"
+    port, log_path, data_dir = port or _free_port(), folder / "server.log", folder / "data"
     arguments = ["serve", "--no-reload", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     own = {"GRAPHWIRE_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
     server = Server(port, launch(arguments, own | env, log_path), log_path, data_dir)

@@ -20,7 +20,10 @@ _ENDING: set[asyncio.Task[bool]] = set()  # cancellations under way; the loop it
 
 
 async def thread(request: Request) -> Response:
-    """All that happens on a thread, run after run, for as long as the client stays (contract/runs.md 9)."""
+    """All that happens on a thread, run after run, for as long as the client stays (contract/runs.md 9).
+
+    The reference sends no `Location`; with it the SDKs come back by themselves after a cut.
+    """
     thread_id = requests.path_id(request, "thread_id")
     modes = requests.words(request, "stream_modes") | requests.words(request, "stream_mode")
     if unknown := sorted(modes.difference(THREAD_MODES)):
@@ -31,7 +34,10 @@ async def thread(request: Request) -> Response:
     door = backend(request)
     read = partial(door.broker.follow, thread_id)
     shown = of_thread(modes or frozenset({RUN_MODES}))
-    return event_stream(frames(read, after, door.rhythm, shown, endless=True), {}, door.send_timeout_seconds)
+    query = f"?stream_modes={','.join(sorted(modes))}" if modes else ""
+    location = {"location": f"/threads/{thread_id}/stream{query}"}
+    parts = frames(read, after, door.rhythm, shown, endless=True)
+    return event_stream(parts, location, door.send_timeout_seconds)
 
 
 def _place(last_event_id: str) -> Cursor:

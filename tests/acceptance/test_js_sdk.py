@@ -224,3 +224,16 @@ def test_graphs_can_be_looked_at(client: Client) -> None:
     inside = client.call("assistants.getSubgraphs", "nest", {"recurse": True})
     assert set(inside) == {"child", "child|grand"}
     assert set(client.call("assistants.getSubgraphs", "nest", {"namespace": "child"})) == {"child"}
+
+
+def test_the_stream_of_a_thread_is_followed_run_after_run_until_it_is_deleted(
+    server: Server, client: Client
+) -> None:
+    thread = client.new_thread()
+    for topic in ("a", "b"):
+        client.call("runs.wait", thread, "joke", {"input": {"topic": topic}})
+    client.start("threads.joinStream", thread, {"lastEventId": "-", "streamMode": "lifecycle"})
+    parts = [client.next_part() or {} for _ in range(4)]
+    assert [part["data"].get("outcome") for part in parts] == [None, "success"] * 2
+    server.request("DELETE", f"/threads/{thread}").body()
+    assert client.rest() == []
