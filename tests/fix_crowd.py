@@ -174,5 +174,6 @@ class User:
         assert state["values"]["done"][told.run] == told.steps
 
 
-def _last_id(told: Told) -> str | None:
-    return next((frames[-1].id for frames in reversed(told.connections) if frames), None)
+def _last_id(told: Told) -> str:
+    """What the client has; -1 when it was cut before the first event: without an id it would join now."""
+    return next((frames[-1].id for frames in reversed(told.connections) if frames), "-1")

@@ -34,10 +34,10 @@ class Ledger:
 
     def steps(self) -> list[Step]:
         """Everything that was executed, in the order in which it began."""
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        lines = self._text().splitlines(keepends=True)
         open_since: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         found = []
-        for line in map(json.loads, lines):
+        for line in map(json.loads, (line for line in lines if line.endswith("\n"))):
             under_way = open_since[line["run"], line["attempt"], line["step"], line["pid"]]
             if line["what"] == "begin":
                 under_way.append(line)
@@ -46,11 +46,12 @@ class Ledger:
         found += [_step(begin, None) for unfinished in open_since.values() for begin in unfinished]
         return sorted(found, key=lambda step: step.began)
 
-    def by_run(self) -> dict[str, list[Step]]:
-        runs: dict[str, list[Step]] = defaultdict(list)
-        for step in self.steps():
-            runs[step.run].append(step)
-        return runs
+    def knows(self, run: str) -> bool:
+        """Whether a step of this run has begun."""
+        return f'"{run}"' in self._text()
+
+    def _text(self) -> str:
+        return self._path.read_text() if self._path.exists() else ""
 
 
 def _step(begin: dict[str, Any], end: dict[str, Any] | None) -> Step:
