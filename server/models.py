@@ -147,7 +147,7 @@ class Run:
     due_at: str = ""
     attempt: int = 0
     error: Json | None = None
-    stop: str | None = None  # how: interrupt, rollback; keep or drop, of what its model had said
+    stop: str | None = None  # how: interrupt, rollback, delete; keep or drop, of what its model had said
     reason: str | None = None
     handovers: int = 0
     identity: str = ""
@@ -267,6 +267,7 @@ class Outcome:
     reason: str | None = None
     returned_interrupts: bytes | None = None  # what `wait` returns as __interrupt__
     rollback: bool = False  # leave nothing of the run behind
+    deleted: bool = False  # it ends because its thread goes
 
 
 @dataclass(frozen=True, slots=True)

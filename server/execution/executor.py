@@ -6,7 +6,7 @@ This is the first file of the hot path: executor -> stream_modes -> encode -> me
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import structlog
@@ -221,9 +221,7 @@ class Executor:
             return Outcome(RunStatus.success, waiting, values, pending, returned_interrupts=interrupts)
         ended = self._failed(attempt, failure)
         status = waiting if ended.status is RunStatus.interrupted else ended.thread_status
-        return Outcome(
-            ended.status, status, values, pending, ended.error, ended.reason, rollback=ended.rollback
-        )
+        return replace(ended, thread_status=status, values=values, interrupts=pending)
 
     def _keeps_partial(self, attempt: Attempt) -> bool:
         action = attempt.stop[0] if attempt.stop else ""

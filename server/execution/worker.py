@@ -9,8 +9,8 @@ import structlog
 
 from ..asker import asker
 from ..models import Run
+from ..services.admission import STOP_SECONDS
 from ..services.attempts import Attempts
-from ..services.runs import STOP_SECONDS
 from ..streaming.signals import Signals
 from .executor import Attempt, Executor
 from .lanes import Job, Lanes

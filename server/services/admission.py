@@ -9,11 +9,14 @@ from ..errors import Conflict
 from ..models import Run, RunRequest, RunStatus
 from ..storage import runs, threads
 from ..storage.database import Tx
-from ..streaming.broker import Entry
+from ..streaming.broker import Broker, Entry
+from ..streaming.signals import Signals
 from .deliveries import enqueue_unstarted
-from .endings import ROLLED_BACK, closing, stopped
+from .endings import DELETED, ROLLED_BACK, THREAD_GONE, closing, stopped
 
 BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+STOP_SECONDS = 0.1  # how soon a cancelled run is over, also when its code does not listen
+STOP_WAIT_SECONDS = 10.0  # the longest that a caller is kept who wants to see a run over
 
 
 @dataclass(slots=True)
@@ -52,10 +55,14 @@ def admit(tx: Tx, thread_id: str, new_run_id: str, strategy: str) -> Displaced:
 
 
 def displace(tx: Tx, run: Run, action: str, reason: str, displaced: Displaced) -> None:
-    """Stop one run: a running one is asked to, a waiting one ends here, and with `rollback` is gone."""
+    """Stop one run: a running one is asked to, a waiting one ends here; `rollback` and `delete` remove it."""
     if run.status is RunStatus.running:
         runs.ask_to_stop(tx, run.run_id, action, reason)
         displaced.stopping.append(run.run_id)
+        return
+    if action == "delete":
+        runs.remove(tx, run.run_id)
+        displaced.ended.append(Ended.of(tx, run, DELETED, reason))
         return
     enqueue_unstarted(tx, run, action, reason)
     if action == "rollback":
@@ -64,6 +71,18 @@ def displace(tx: Tx, run: Run, action: str, reason: str, displaced: Displaced) -
     else:
         runs.end_pending(tx, run.run_id, now(), reason)
         displaced.ended.append(Ended.of(tx, run, RunStatus.interrupted, reason))
+
+
+def tell(broker: Broker, signals: Signals, displaced: Displaced) -> None:
+    """After the commit: readers of those that ended hear it, and workers of those that are to stop."""
+    for ended in displaced.ended:  # a client may wait on a run that never started
+        broker.append(ended.run_id, ended.how)
+        broker.end(ended.run_id, ended.returned)
+        signals.notify("webhooks")
+    if displaced.thread_gone:
+        broker.note(displaced.thread_gone, THREAD_GONE)
+    if displaced.stopping:
+        signals.notify("stop")
 
 
 def refuse_second_answer(tx: Tx, thread_id: str, request: RunRequest) -> None:

@@ -15,7 +15,7 @@ THREAD_GONE = Entry(GONE, b"{}")  # for those who follow the thread
 
 
 def cancelled(action: str, reason: str) -> Outcome:
-    """A run that was stopped while it ran, by `interrupt` or `rollback`. Of its thread nothing is known."""
+    """A run that was stopped while it ran (`Run.stop` has the actions). Of its thread nothing is known."""
     kind = "UserRollback" if action == "rollback" else "UserInterrupt"
     return Outcome(
         RunStatus.interrupted,
@@ -23,6 +23,7 @@ def cancelled(action: str, reason: str) -> Outcome:
         error={"error": kind, "message": reason},
         reason=reason,
         rollback=action == "rollback",
+        deleted=action == "delete",
     )
 
 
@@ -38,7 +39,8 @@ def closing(run_id: str, outcome: str, reason: str | None = None) -> Entry:
 
 def closing_of(run_id: str, outcome: Outcome) -> Entry:
     """The last event of a run that was executed."""
-    return closing(run_id, ROLLED_BACK if outcome.rollback else outcome.status, outcome.reason)
+    how = ROLLED_BACK if outcome.rollback else DELETED if outcome.deleted else outcome.status
+    return closing(run_id, how, outcome.reason)
 
 
 def returned(run_id: str, outcome: Outcome) -> bytes:

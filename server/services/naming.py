@@ -20,29 +20,38 @@ EARLY_CANCELS_SECONDS = 600.0
 
 
 def known(tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest) -> Named | None:
-    """The run that an earlier call made under one of the request's names.
+    """The run that an earlier call made under the request's names; all of them stand for it from now on.
 
     Raises Conflict for a run id, Invalid for a key, that stands for another request.
     """
+    found: Named | None = None
     for name in _names(request):
         named = names.get(tx, caller.identity, name)
         if named is None:
             continue
-        if named.fingerprint != _fingerprint(thread_id, request):
-            if name.startswith("run "):
-                raise Conflict(f"run_id: there is a run {named.run_id} already, of another request")
-            raise Invalid("Idempotency-Key: it was used for another request")
-        return named
-    return None
+        runs = {named.run_id, request.run_id or named.run_id, found.run_id if found else named.run_id}
+        if named.fingerprint != _fingerprint(thread_id, request) or len(runs) > 1:
+            raise _taken(name, named)
+        found = named
+    if found is not None:
+        remember(tx, caller, thread_id, request, found.run_id, found.thread_id)
+    return found
+
+
+def _taken(name: str, named: Named) -> Conflict | Invalid:
+    if name.startswith("run "):
+        return Conflict(f"run_id: there is a run {named.run_id} already, of another request")
+    return Invalid("Idempotency-Key: it was used for another request")
 
 
 def remember(
     tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, run_id: str, on: str
 ) -> None:
-    """Keep the names of a run that was just admitted on the thread `on`."""
+    """Keep the names of a run that was admitted on the thread `on`."""
     for name in _names(request):
-        named = Named(run_id, on, _fingerprint(thread_id, request))
-        names.add(tx, caller.identity, name, named, now())
+        if names.get(tx, caller.identity, name) is None:
+            named = Named(run_id, on, _fingerprint(thread_id, request))
+            names.add(tx, caller.identity, name, named, now())
 
 
 def _names(request: RunRequest) -> list[str]:

@@ -13,7 +13,8 @@ from ..storage.checkpoints import EmbeddedSaver
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
 from ..streaming.encode import encode
-from .runs import STOP_WAIT_SECONDS, Runs
+from .admission import STOP_WAIT_SECONDS
+from .runs import Runs
 from .state import OffLoop, ask
 
 REASON = "the run was deleted"

@@ -24,15 +24,21 @@ from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
 from . import naming, run_plan
-from .admission import Displaced, Ended, admit, displace, refuse_second_answer
+from .admission import (
+    STOP_SECONDS,
+    STOP_WAIT_SECONDS,
+    Displaced,
+    Ended,
+    admit,
+    displace,
+    refuse_second_answer,
+    tell,
+)
 from .assistants import resolve
 from .deliveries import enqueue_unstarted
-from .endings import THREAD_GONE
 from .threads import missing, new_thread
 from .webhook_policy import WebhookPolicy
 
-STOP_SECONDS = 0.1  # how soon a cancelled run is over, also when its code does not listen
-STOP_WAIT_SECONDS = 10.0  # the longest that a caller of cancel with `wait` is kept
 EARLY_CANCELS_MAX = 10_000  # that are remembered for runs which have not come yet
 NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
@@ -130,10 +136,11 @@ class Runs:
         starts = run.status is RunStatus.running and not admitted.known
         if starter is not None and not starts:
             starter.release()
+        if run.status.active or not admitted.known:
+            self._broker.open(run.run_id, run.thread_id)
         if admitted.known:
             return
-        self._broker.open(run.run_id, run.thread_id)
-        self._tell(admitted.displaced)
+        tell(self._broker, self._signals, admitted.displaced)
         if starter is not None and starts:
             starter.start(run)
         elif run.status is RunStatus.pending:
@@ -178,7 +185,7 @@ class Runs:
     def _free_id(self, tx: Tx, request: RunRequest) -> str:
         if request.run_id is None:
             return new_id()
-        if statements.get(tx, None, request.run_id) is not None:
+        if statements.get(tx, None, request.run_id) or self._broker.thread_of(request.run_id):
             raise Conflict(f"run_id: there is a run {request.run_id} already")
         return request.run_id
 
@@ -223,21 +230,26 @@ class Runs:
         Raises NotFound for a run that is unknown or has ended (contract/runs.md 14). Of a cancel that came
         before its run, whose name the client chose, it is remembered that the run must not begin.
         """
-        if await self._database.read(lambda tx: statements.get(tx, thread_id, run_id)) is None:
-            await self._cancel_early(caller, run_id)
+        found = await self._database.read(lambda tx: statements.get(tx, thread_id, run_id))
+        if found is None and not await self._cancel_early(caller, thread_id, run_id):
             raise NotFound("No runs found to cancel.")
         reason = f"interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
         if not await self.stop(thread_id, run_id, action, reason):
             raise NotFound(NOTHING_TO_CANCEL)
         await self._broker.ended(run_id, STOP_WAIT_SECONDS if wait else 2 * STOP_SECONDS)
 
-    async def _cancel_early(self, caller: Caller, run_id: str) -> None:
-        def work(tx: Tx) -> None:
-            known = statements.get(tx, None, run_id) or names.get(tx, caller.identity, f"run {run_id}")
-            if known is None and names.count_early_cancels(tx, EARLY_CANCELS_MAX) < EARLY_CANCELS_MAX:
-                names.cancel_early(tx, run_id, "cancelled before it was created", now())
+    async def _cancel_early(self, caller: Caller, thread_id: str, run_id: str) -> bool:
+        """Remember the cancel of a run that is not there, unless it was. Whether it is there by now."""
+        over = self._broker.thread_of(run_id) is not None
 
-        await self._database.write(work)
+        def work(tx: Tx) -> bool:
+            run = statements.get(tx, None, run_id)
+            known = over or run or names.get(tx, caller.identity, f"run {run_id}")
+            if not known and names.count_early_cancels(tx, EARLY_CANCELS_MAX) < EARLY_CANCELS_MAX:
+                names.cancel_early(tx, run_id, "cancelled before it was created", now())
+            return run is not None and run.thread_id == thread_id
+
+        return await self._database.write(work)
 
     async def cancel_many(self, caller: Caller, which: RunSelection, action: str) -> None:
         """Stop several runs: those named of a thread, or all of a status. NotFound when none is stopped."""
@@ -260,7 +272,7 @@ class Runs:
             return displaced
 
         displaced = await self._database.write(work)
-        self._tell(displaced)
+        tell(self._broker, self._signals, displaced)
         return bool(displaced.stopping or displaced.ended)
 
     def _leave(self, tx: Tx, run: Run, displaced: Displaced) -> None:
@@ -270,16 +282,6 @@ class Runs:
             displaced.thread_gone = run.thread_id
         else:
             threads.set_status(tx, run.thread_id, ThreadStatus.idle, now())
-
-    def _tell(self, displaced: Displaced) -> None:
-        for ended in displaced.ended:  # a client may wait on a run that never started
-            self._broker.append(ended.run_id, ended.how)
-            self._broker.end(ended.run_id, ended.returned)
-            self._signals.notify("webhooks")
-        if displaced.thread_gone:
-            self._broker.note(displaced.thread_gone, THREAD_GONE)
-        if displaced.stopping:
-            self._signals.notify("stop")
 
     async def page(self, caller: Caller, thread_id: str, page: RunPage) -> list[Run]:
         """The runs of a thread, newest first. Raises NotFound for the thread."""

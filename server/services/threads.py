@@ -8,11 +8,13 @@ from ..storage import threads as statements
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
-from .admission import Ended
+from .admission import STOP_WAIT_SECONDS, Displaced, Ended, displace, tell
 from .endings import DELETED, THREAD_GONE
 
 # The server writes these three itself; what a client says of them is dropped (contract/resources.md 4.1).
 _OWN = ("thread_id", "run_id", "assistant_id")
+
+THREAD_DELETED = "the thread was deleted"
 
 
 def new_thread(thread_id: str, metadata: Json) -> Thread:
@@ -59,14 +61,19 @@ class Threads:
     async def delete(self, caller: Caller, thread_id: str) -> None:
         """Delete a thread with its runs and checkpoints. Raises NotFound.
 
-        Whatever still executes for it is stopped and finds its run gone: the fence refuses its writes.
+        What runs for it is stopped first: when this returns, no step of it begins any more (reliability D9).
+        Code that cannot be stopped finds its run gone: the fence refuses its writes.
         """
+        displaced = await self._database.write(lambda tx: self._stop_all(tx, thread_id))
+        tell(self._broker, self._signals, displaced)
+        for run_id in displaced.stopping:
+            await self._broker.ended(run_id, STOP_WAIT_SECONDS)
 
         def work(tx: Tx) -> list[Ended]:
             if not statements.exists(tx, thread_id):
                 raise missing(thread_id)
             active = runs.active(tx, thread_id)
-            stopped = [Ended.of(tx, run, DELETED, "the thread was deleted") for run in active]
+            stopped = [Ended.of(tx, run, DELETED, THREAD_DELETED) for run in active]
             traces.delete_thread(tx, thread_id)
             statements.remove(tx, thread_id)
             return stopped
@@ -76,3 +83,11 @@ class Threads:
             self._broker.end(ended.run_id, ended.returned)
         self._broker.note(thread_id, THREAD_GONE)
         self._signals.notify("stop")
+
+    def _stop_all(self, tx: Tx, thread_id: str) -> Displaced:
+        if not statements.exists(tx, thread_id):
+            raise missing(thread_id)
+        displaced = Displaced()
+        for run in runs.active(tx, thread_id):
+            displace(tx, run, "delete", THREAD_DELETED, displaced)
+        return displaced
