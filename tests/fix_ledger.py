@@ -30,7 +30,7 @@ class Ledger:
 
     def input(self, steps: int, pause: float) -> dict[str, Any]:
         """For a run of so many steps, each of which takes `pause` seconds."""
-        return {"ledger": str(self._path), "steps": steps, "pause": pause}
+        return {"ledger": str(self._path), "steps": steps, "pause": pause, "next": 0}
 
     def steps(self) -> list[Step]:
         """Everything that was executed, in the order in which it began."""

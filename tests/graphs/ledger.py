@@ -16,6 +16,7 @@ class State(TypedDict, total=False):
     ledger: str
     steps: int
     pause: float
+    next: int  # an input begins with step 0
     done: Annotated[dict[str, int], operator.or_]  # run -> how many of its steps are done
 
 
@@ -39,7 +40,7 @@ def enter(path: str, config: RunnableConfig, step: int, what: str) -> None:
 
 async def step(state: State, config: RunnableConfig) -> Command[Literal["step", "__end__"]]:
     run = config["configurable"]["run_id"]
-    number = state.get("done", {}).get(run, 0)
+    number = state["next"]
     enter(state["ledger"], config, number, "begin")
     try:
         await asyncio.sleep(state.get("pause", 0))
@@ -48,7 +49,7 @@ async def step(state: State, config: RunnableConfig) -> Command[Literal["step", 
         raise
     enter(state["ledger"], config, number, "end")
     last = number + 1 >= state.get("steps", 1)
-    return Command(update={"done": {run: number + 1}}, goto="__end__" if last else "step")
+    return Command(update={"next": number + 1, "done": {run: number + 1}}, goto="__end__" if last else "step")
 
 
 graph = StateGraph(State).add_node(step).add_edge(START, "step").compile()
