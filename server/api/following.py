@@ -113,13 +113,12 @@ def await_end(
         loop = asyncio.get_running_loop()
         beat, over = loop.time() + door.rhythm.seconds, False
         try:
-            while (end := await door.broker.ended(run_id, beat - loop.time())) is None:
-                if door.broker.thread_of(run_id) is None:
-                    break
-                yield b"\n"
-                beat += door.rhythm.seconds
+            while (result := await _result(request, thread_id, run_id, beat - loop.time())) is None:
+                if loop.time() >= beat:
+                    yield b"\n"
+                    beat += door.rhythm.seconds
             over = True
-            yield end.data if end else await _told_by_rows(request, thread_id, run_id)
+            yield result
         except Cut:
             over = True
             raise
@@ -130,9 +129,18 @@ def await_end(
     return live_json(parts(), location, door.send_timeout_seconds)
 
 
-async def _told_by_rows(request: Request, thread_id: str, run_id: str) -> bytes:
-    """The result of a run whose log is gone; an error in the form that clients know (contract/runs.md 10)."""
+async def _result(request: Request, thread_id: str, run_id: str, seconds: float) -> bytes | None:
+    """The result of a run that ends within some seconds: from its log or, when that is gone, from its rows.
+
+    A run that is gone is an error in the form that clients know (contract/runs.md 10).
+    """
+    broker = backend(request).broker
+    end = await broker.ended(run_id, seconds)
+    if end is not None:
+        return end.data
+    if broker.thread_of(run_id) is not None:
+        return None
     try:
-        return await services(request).readers.returned(caller(request), thread_id, run_id) or b"{}"
+        return await services(request).readers.returned(caller(request), thread_id, run_id)
     except NotFound as gone:
         return encode({"__error__": describe(gone)})

@@ -116,11 +116,11 @@ async def start(request: Request, thread_id: str | None) -> tuple[Run, RunReques
     """Read the body and admit the run."""
     arrived_at = now()
     body = await requests.body(request, RunCreate)
-    asked = replace(body.to_request(), idempotency_key=_idempotency_key(request), arrived_at=arrived_at)
+    asked = replace(body.to_request(), idempotency_key=idempotency_key(request), arrived_at=arrived_at)
     return await services(request).runs.create(caller(request), thread_id, asked), asked
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """The header that makes a repeated call harmless. Raises Invalid."""
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= IDEMPOTENCY_KEY_MAX and key.isascii() and key.isprintable()):

@@ -3,6 +3,8 @@
 The reference's locations lead to 404; ours name the hidden thread, so that a cut stream can be resumed.
 """
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,6 +33,8 @@ async def create(request: Request) -> Response:
 async def batch(request: Request) -> Response:
     """Start several runs without a thread, all or none (contract/runs.md 16)."""
     asked = [item.to_request() for item in await requests.bodies(request, RunCreate, BATCH_MAX)]
+    if key := runs.idempotency_key(request):
+        asked = [replace(one, idempotency_key=f"{key}\n{number}") for number, one in enumerate(asked)]
     return json(
         [admitted_view(run) for run in await services(request).runs.create_batch(caller(request), asked)]
     )

@@ -5,7 +5,8 @@ The name is kept with a fingerprint of the request: the same call finds its run,
 """
 
 import hashlib
-from dataclasses import replace
+import json
+from dataclasses import fields
 
 from ..clock import after, now
 from ..errors import Conflict, Invalid
@@ -13,7 +14,6 @@ from ..models import Caller, RunRequest
 from ..storage import names
 from ..storage.database import Database, Tx
 from ..storage.names import Named
-from ..streaming.encode import encode
 
 NAMES_SECONDS = 86_400.0
 EARLY_CANCELS_SECONDS = 600.0
@@ -64,8 +64,9 @@ def _names(request: RunRequest) -> list[str]:
 
 
 def _fingerprint(thread_id: str | None, request: RunRequest) -> str:
-    asked = encode([thread_id, replace(request, run_id=None, idempotency_key=None, arrived_at="")])
-    return hashlib.sha256(asked).hexdigest()
+    asked = {field.name: getattr(request, field.name) for field in fields(request)}
+    asked.update(thread_id=thread_id, run_id=None, idempotency_key=None, arrived_at=None)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 class Names:

@@ -136,10 +136,9 @@ class Runs:
         starts = run.status is RunStatus.running and not admitted.known
         if starter is not None and not starts:
             starter.release()
-        if run.status.active or not admitted.known:
-            self._broker.open(run.run_id, run.thread_id)
         if admitted.known:
             return
+        self._broker.open(run.run_id, run.thread_id)
         tell(self._broker, self._signals, admitted.displaced)
         if starter is not None and starts:
             starter.start(run)
@@ -177,6 +176,8 @@ class Runs:
         """The run of an earlier call. One that is gone is shown as admitted, while its log is there."""
         run = statements.get(tx, None, named.run_id)
         if run is not None:
+            if run.status.active:
+                self._broker.open(run.run_id, run.thread_id)  # it may be there since an earlier process
             return run
         if self._broker.thread_of(named.run_id) is None:
             raise Conflict(f"run {named.run_id}, which this call had started, has ended and is gone")

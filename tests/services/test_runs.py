@@ -27,9 +27,9 @@ from server.services.addresses import SystemResolver
 from server.services.assistants import automatic
 from server.services.attempts import Attempts
 from server.services.readers import Readers
-from server.services.runs import Runs
+from server.services.runs import EARLY_CANCELS_MAX, Runs
 from server.services.webhook_policy import WebhookPolicy
-from server.storage import assistants, threads
+from server.storage import assistants, names, threads
 from server.storage import runs as statements
 from server.storage.checkpoints import open_embedded
 from server.storage.database import SqliteDatabase, Tx
@@ -644,3 +644,37 @@ async def test_whoever_joins_after_the_log_is_gone_gets_what_the_row_tells(serve
     restarted = Readers(server.database, MemoryBroker(Limits()))
     found = await restarted.returned(NOBODY, "t", run.run_id)
     assert found == b'{"__error__":{"error":"ValueError","message":"x"}}'
+
+
+# ----------------------------------------------------------------------------------- cancels that come first
+
+
+async def cancel(server: Server, run_id: str) -> None:
+    with pytest.raises(NotFound):
+        await server.runs.cancel(NOBODY, "t", run_id, "interrupt", wait=False)
+
+
+async def test_no_more_early_cancels_are_kept_than_the_table_may_hold(server: Server) -> None:
+    def fill(tx: Tx) -> None:
+        for number in range(EARLY_CANCELS_MAX - 1):
+            names.cancel_early(tx, f"run {number}", "why", now())
+
+    await server.database.write(fill)
+    for run_id in ("last", "too many"):
+        await cancel(server, run_id)
+    assert (await server.create(run_id="last")).status is RunStatus.interrupted
+    assert (await server.create(run_id="too many")).status is RunStatus.pending
+
+
+async def test_an_early_cancel_stops_one_run_once(server: Server) -> None:
+    await cancel(server, "early")
+    assert (await server.create(run_id="early")).status is RunStatus.interrupted
+    assert await server.database.write(lambda tx: names.take_early_cancel(tx, "early")) is None
+
+
+async def test_the_cancel_of_a_run_whose_stream_outlived_it_is_not_kept(server: Server) -> None:
+    run = await server.started(None)
+    await server.attempts.finish(run, DONE, [])
+    assert await server.run(run.run_id) is None
+    await cancel(server, run.run_id)
+    assert await server.database.write(lambda tx: names.take_early_cancel(tx, run.run_id)) is None
