@@ -6,6 +6,7 @@ the ledger that nodes keep (fix_ledger.py).
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -119,6 +120,24 @@ def test_creations_and_cancels_in_any_order_forget_no_run(
 
 
 # ---------------------------------------------------------------- deletions (D9)
+def test_no_step_of_a_deleted_thread_begins_after_the_answer(sturdy: Server, ledger: Ledger) -> None:
+    threads = [sturdy.new_thread() for _ in range(REPEATS)]
+    answered: dict[str, float] = {}
+
+    def start_and_delete(thread: str) -> None:
+        run = start_run(sturdy, thread, ledger.input(**LONG))
+        assert eventually(lambda: ledger.knows(run.split("/")[4]))
+        answer = sturdy.request("DELETE", f"/threads/{thread}")
+        assert (answer.status, answer.body()) == (204, b"")
+        answered[thread] = time.monotonic()
+
+    with agreeing(sturdy), ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(start_and_delete, threads))
+    sturdy.wait("ledger", ledger.input(steps=20, pause=0.01))  # whatever went on had time to show it
+    late = [step for step in ledger.steps() if step.began > answered.get(step.thread, step.began)]
+    assert late == []
+
+
 @pytest.mark.parametrize("graph", ["gate", "gate_sync"])
 def test_what_a_node_of_a_deleted_thread_still_returns_is_lost(
     sturdy: Server, gate: Gate, graph: str
