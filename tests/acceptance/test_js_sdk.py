@@ -237,3 +237,17 @@ def test_the_stream_of_a_thread_is_followed_run_after_run_until_it_is_deleted(
     assert [part["data"].get("outcome") for part in parts] == [None, "success"] * 2
     server.request("DELETE", f"/threads/{thread}").body()
     assert client.rest() == []
+
+
+def test_a_run_that_is_cancelled_says_so_to_who_streams_and_to_who_waits(
+    server: Server, client: Client, gate: Gate
+) -> None:
+    thread, graph_input = client.new_thread(), gate.input()
+    client.start("runs.stream", thread, "gate", {"input": graph_input})
+    run_id = (client.next_part() or {})["data"]["run_id"]
+    gate.node(graph_input)
+    server.post(f"/threads/{thread}/runs/{run_id}/cancel")
+    last = client.rest()[-1]
+    assert (last["event"], last["data"]["outcome"]) == ("metadata", "interrupted")
+    joined = client.call("runs.join", thread, run_id)
+    assert (joined["__run__"], joined["key"]) == (last["data"], graph_input["key"])
