@@ -11,6 +11,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+def seconds() -> float:
+    """The time in seconds since 1970."""
+    return time.time()
+
+
 def after(seconds: float) -> str:
     """The time `seconds` from now, in the form of `now()`."""
     return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat(timespec="microseconds")

@@ -4,7 +4,8 @@ GraphwireError
 ├── StartupError            the server does not start; carries the exit status
 │   ├── ConfigError         (2) langgraph.json or a setting is wrong
 │   ├── DatabaseDamaged     (2) what is kept cannot be read
-│   └── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
+│   ├── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
+│   └── StoreLoadError      (3) the embeddings named there cannot be loaded
 ├── RequestError            the caller's mistake
 │   ├── Invalid             a value breaks a rule
 │   ├── Contradiction       two values that exclude each other
@@ -14,6 +15,7 @@ GraphwireError
 │   ├── NotAGraph           user code returned something that is not a graph
 │   └── GraphFailed         the graph's own code failed when it was asked for something
 ├── Overloaded              a queue is full; try again later
+├── EmbeddingFailed         the embeddings of the store, user code or a service, failed
 ├── StorageFull             the disk did not take a write: nothing of it happened
 ├── NotReady                send requests elsewhere for now
 │   └── TooMany             the caller's own share of it is
@@ -58,6 +60,12 @@ class GraphLoadError(StartupError):
     exit_status = 3
 
 
+class StoreLoadError(StartupError):
+    """The embeddings of the store cannot be loaded."""
+
+    exit_status = 3
+
+
 class RequestError(GraphwireError):
     """The request is wrong."""
 
@@ -96,6 +104,10 @@ class Overloaded(GraphwireError):
 
 class TooMany(Overloaded):
     """The caller has too much under way; try again later."""
+
+
+class EmbeddingFailed(GraphwireError):
+    """The embeddings of the store failed."""
 
 
 class StorageFull(GraphwireError):

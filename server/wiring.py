@@ -15,6 +15,7 @@ from .backend import Backend
 from .config import Project, Settings, load_webhooks
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
+from .execution.embedding import LaneEmbedding
 from .execution.executor import Executor, Rules
 from .execution.lanes import Lanes
 from .execution.supervisor import every, keep_going
@@ -22,6 +23,7 @@ from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
 from .graph.catalog import Catalog
+from .graph.embeddings import load_embeddings
 from .graph.loader import GraphSource, load_graph
 from .models import Json, PendingLimits
 from .services import (
@@ -35,17 +37,22 @@ from .services import (
     Services,
     State,
     StateUpdates,
+    Store,
     Threads,
 )
 from .services.addresses import SystemResolver
 from .services.deliveries import Outbox
 from .services.naming import Names
 from .services.webhook_policy import WebhookPolicy
-from .storage.checkpoints import EmbeddedSaver, open_embedded
+from .storage.checkpoints import EmbeddedSaver, open_saver
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
 from .storage.health import Health
 from .storage.migrate import migrate
+from .storage.store import EmbeddedStore, ItemStore
+from .storage.vectors import in_c
+from .store_config import store_rules
+from .streaming.encode import encode
 from .streaming.log import Limits
 from .streaming.memory import MemoryBroker
 from .streaming.signals import LocalSignals
@@ -92,17 +99,20 @@ class _Engine:
 
     database: SqliteDatabase
     saver: EmbeddedSaver
+    items: ItemStore
     catalog: Catalog
     broker: MemoryBroker
     signals: LocalSignals
     lanes: Lanes
 
     @classmethod
-    def of(cls, settings: Settings, database: SqliteDatabase, sources: list[GraphSource]) -> "_Engine":
-        saver, store = open_embedded(database)
+    def of(
+        cls, settings: Settings, database: SqliteDatabase, sources: list[GraphSource], items: ItemStore
+    ) -> "_Engine":
+        catalog = Catalog(sources, EmbeddedStore(items))
         lanes = Lanes(settings.isolation, threads_max=2 * settings.jobs_per_worker)
         broker = MemoryBroker(_log_limits(settings))
-        return cls(database, saver, Catalog(sources, store), broker, LocalSignals(), lanes)
+        return cls(database, open_saver(database), items, catalog, broker, LocalSignals(), lanes)
 
     async def off_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Ask a graph without running it."""
@@ -114,7 +124,7 @@ class _Engine:
 async def _running(
     project: Project, settings: Settings, database: SqliteDatabase, sources: list[GraphSource], url: str
 ) -> AsyncIterator[Backend]:
-    engine = _Engine.of(settings, database, sources)
+    engine = _Engine.of(settings, database, sources, _items(project, database))
     policy, webhooks = _webhooks(project, settings, engine)
     services = _services(settings, engine, policy)
     attempts = Attempts(database, engine.broker, engine.signals, settings.run_attempts_max)
@@ -130,6 +140,7 @@ async def _running(
         "stop runs": worker.obey,
         "watch lanes": lambda: engine.lanes.watch(blocking_place),
         "sweep": lambda: sweep(engine.broker, worker),
+        "sweep items": lambda: every(engine.items.rules.sweep_seconds, engine.items.sweep),
         "forget": lambda: every(FORGET_SECONDS, Names(database).forget, Outbox(database).forget),
         "send webhooks": webhooks.work,
     }
@@ -160,6 +171,7 @@ def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Ser
         deliveries=Deliveries(database),
         removal=Removal(database, broker, runs, *asking),
         state_updates=StateUpdates(database, broker, threads, *asking),
+        store=Store(engine.items),
     )
 
 
@@ -199,6 +211,20 @@ def _log_limits(settings: Settings) -> Limits:
         total_bytes_max=settings.logs_bytes_max,
         replay_seconds=max(settings.replay_seconds, READING_SECONDS),
     )
+
+
+def _items(project: Project, database: SqliteDatabase) -> ItemStore:
+    """The store. Raises ConfigError, and StoreLoadError for embeddings that cannot be had."""
+    rules = store_rules(project.path, project.raw.get("store"))
+    if rules.index is None:
+        return ItemStore(database, encode, rules)
+    if not in_c():
+        _log.warning(
+            "searches by meaning are slow beyond some 10,000 items: "
+            "the sqlite3 of this Python cannot load sqlite-vec, so vectors are compared in Python"
+        )
+    embeddings = load_embeddings(rules.index.embed, project.root)
+    return ItemStore(database, encode, rules, LaneEmbedding(embeddings, rules.index.dims))
 
 
 def _webhooks(project: Project, settings: Settings, engine: _Engine) -> tuple[WebhookPolicy, Webhooks]:

@@ -20,7 +20,7 @@ _PAGING = {
     paging.NEXT: {"description": "Where the next page begins, if any", "schema": {"type": "integer"}},
 }
 _REFERENCE = "#/components/schemas/{model}"
-_TAGS = {"assistants": "Assistants", "threads": "Threads", "runs": "Runs"}
+_TAGS = {"assistants": "Assistants", "threads": "Threads", "runs": "Runs", "store": "Store"}
 
 
 def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS) -> Json:

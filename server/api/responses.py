@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import (
     Conflict,
     Contradiction,
+    EmbeddingFailed,
     GraphFailed,
     GraphwireError,
     Invalid,
@@ -42,6 +43,7 @@ STATUS: dict[type[GraphwireError], int] = {
     GraphFailed: 400,
     Overloaded: 503,
     NotReady: 503,
+    EmbeddingFailed: 502,
     StorageFull: 507,
     TooMany: 429,
     Superseded: 409,

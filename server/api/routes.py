@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from ..models import RunStatus
 from ..streaming.sse import THREAD_MODES
-from . import assistants, deliveries, following, meta, runs, state, stateless, threads
+from . import assistants, deliveries, following, meta, runs, state, stateless, store, threads
 from .schemas.assistants import (
     AssistantCreate,
     AssistantFilter,
@@ -28,6 +28,15 @@ from .schemas.deliveries import DeliveryView
 from .schemas.meta import Info, Ok
 from .schemas.runs import COLUMNS, RunCreate, RunsCancel, RunView
 from .schemas.state import HISTORY_MAX, HistoryRead, StateRead, StateUpdate, StateUpdated, StateView
+from .schemas.store import (
+    FoundItems,
+    FoundNamespaces,
+    ItemName,
+    ItemsSearch,
+    ItemView,
+    ItemWrite,
+    NamespacesSearch,
+)
 from .schemas.threads import ThreadCreate, ThreadView
 
 Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
@@ -81,6 +90,8 @@ _HISTORY = {
     "before": {"type": "string", "format": "uuid"},
     **_SELECT,
 }
+_ITEM = {"namespace": {"type": "string"}, "key": {"type": "string"}, "refresh_ttl": _FLAG}
+_STORE = (400, 413, 422, 502)
 _READING = (400, 404, 422, 424)  # of a state: the graph is asked
 _STARTING = (400, 404, 409, 413, 422, 429, 503)
 
@@ -268,6 +279,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/runs/stream", stateless.stream, STREAM, RunCreate, errors=_STARTING),
     Operation("POST", "/runs/wait", stateless.wait, ANY, RunCreate, errors=_STARTING),
     Operation("GET", "/runs/{run_id}/stream", stateless.join, STREAM, errors=(404, 422), query=_JOIN),
+    Operation("PUT", "/store/items", store.put, None, ItemWrite, status=204, errors=_STORE),
+    Operation("GET", "/store/items", store.get, ItemView, errors=(400, 422), query=_ITEM),
+    Operation("DELETE", "/store/items", store.delete, None, ItemName, status=204, errors=(413, 422)),
+    Operation("POST", "/store/items/search", store.search, FoundItems, ItemsSearch, errors=_STORE),
+    Operation(
+        "POST", "/store/namespaces", store.namespaces, FoundNamespaces, NamespacesSearch, errors=(413, 422)
+    ),
 )
 
 

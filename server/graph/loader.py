@@ -24,7 +24,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph_sdk.runtime import ServerRuntime, _ServerRuntimeBase
 
-from ..errors import GraphLoadError
+from ..errors import GraphLoadError, StartupError
 from ..models import GraphSpec
 
 _MISSING = object()
@@ -56,12 +56,8 @@ def load_graph(spec: GraphSpec, root: Path) -> GraphSource:
     A factory is not called, an uncompiled StateGraph is compiled. Raises GraphLoadError, whose one message
     names the graph, its target and the cause; `__cause__` keeps the exception of the user's module.
     """
-    module_name, _, variable = spec.target.rpartition(":")
-    with _explained(spec, root):
-        module = _module(module_name, root)
-        value = getattr(module, variable, _MISSING)
-        if value is _MISSING:
-            raise _Unfit(f'{module_name} has no variable "{variable}"{_graphs_in(module)}.')
+    with explained(f'Graph "{spec.graph_id}" ({spec.target})', root, GraphLoadError):
+        value = variable_of(spec.target, root, _graphs_in)
         if isinstance(value, StateGraph):
             value = value.compile()
         if isinstance(value, Pregel):
@@ -69,26 +65,36 @@ def load_graph(spec: GraphSpec, root: Path) -> GraphSource:
         return GraphSource(spec, "factory", value, _arguments(_factory(value)))
 
 
-class _Unfit(Exception):
+def variable_of(target: str, root: Path, hint: Callable[[ModuleType], str] = lambda _: "") -> Any:
+    """What "file.py:variable" or "package.module:variable" names; import it within `explained`."""
+    module_name, _, variable = target.rpartition(":")
+    module = _module(module_name, root)
+    value = getattr(module, variable, _MISSING)
+    if value is _MISSING:
+        raise Unfit(f'{module_name} has no variable "{variable}"{hint(module)}.')
+    return value
+
+
+class Unfit(Exception):
     """What is wrong with a target, in words for its author."""
 
 
 @contextmanager
-def _explained(spec: GraphSpec, root: Path) -> Iterator[None]:
+def explained(what: str, root: Path, kind: type[StartupError]) -> Iterator[None]:
     """Turn whatever importing the user's module raises, `sys.exit()` included, into one readable message."""
-    where = f'Graph "{spec.graph_id}" ({spec.target}) cannot be loaded'
+    where = f"{what} cannot be loaded"
     try:
         yield
-    except _Unfit as error:
-        raise GraphLoadError(f"{where}: {error}") from error.__cause__
+    except Unfit as error:
+        raise kind(f"{where}: {error}") from error.__cause__
     except SystemExit as error:
-        raise GraphLoadError(f"{where}: its module ended the process, sys.exit({error.code!r}).") from error
+        raise kind(f"{where}: its module ended the process, sys.exit({error.code!r}).") from error
     except SyntaxError as error:
         place = f"{error.filename}, line {error.lineno}"
-        raise GraphLoadError(f"{where}: {type(error).__name__} in {place}: {error.msg}.") from error
+        raise kind(f"{where}: {type(error).__name__} in {place}: {error.msg}.") from error
     except Exception as error:
         cause = f"{type(error).__name__}: {error}{_place(error, root)}"
-        raise GraphLoadError(f"{where}: {cause}") from error
+        raise kind(f"{where}: {cause}") from error
 
 
 def _place(error: Exception, root: Path) -> str:
@@ -123,9 +129,9 @@ def _module_of_file(file: Path, root: Path) -> ModuleType:
     without being installed, which a template's `__init__.py` often cannot.
     """
     if not file.is_file():
-        raise _Unfit(f"there is no file {file}.")
+        raise Unfit(f"there is no file {file}.")
     if file.suffix != ".py":
-        raise _Unfit(f"{file.name} is not a Python file.")
+        raise Unfit(f"{file.name} is not a Python file.")
     package_error: Exception | None = None
     for name in _dotted_names(file):
         try:
@@ -184,7 +190,7 @@ def _module_by_path(file: Path, root: Path) -> ModuleType:
         return sys.modules[name]
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise _Unfit(f"{file.name} is not a Python file.")
+        raise Unfit(f"{file.name} is not a Python file.")
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -215,20 +221,20 @@ def _digest(text: str) -> str:
 
 def _without_own_persistence(graph: Pregel[Any, Any, Any, Any]) -> Pregel[Any, Any, Any, Any]:
     if isinstance(graph.checkpointer, BaseCheckpointSaver):
-        raise _Unfit("it is compiled with its own checkpointer; the server provides one: remove it.")
+        raise Unfit("it is compiled with its own checkpointer; the server provides one: remove it.")
     if graph.store is not None:
-        raise _Unfit("it is compiled with its own store; the server provides one: remove it.")
+        raise Unfit("it is compiled with its own store; the server provides one: remove it.")
     return graph
 
 
 def _factory(value: Any) -> Callable[..., Any]:
     wanted = "name a StateGraph, a compiled graph, or a function that returns one"
     if inspect.isclass(value):
-        raise _Unfit(f"it is the class {value.__name__}; {wanted}.")
+        raise Unfit(f"it is the class {value.__name__}; {wanted}.")
     if isinstance(value, ContextDecorator | AsyncContextDecorator):
-        raise _Unfit("it is a context manager already made; name the function, without calling it.")
+        raise Unfit("it is a context manager already made; name the function, without calling it.")
     if isinstance(value, Runnable) or not callable(value):
-        raise _Unfit(f"it is a {type(value).__name__}, not a graph; {wanted}.")
+        raise Unfit(f"it is a {type(value).__name__}, not a graph; {wanted}.")
     factory: Callable[..., Any] = value
     return factory
 
@@ -239,9 +245,9 @@ def _arguments(factory: Callable[..., Any]) -> tuple[Argument, ...]:
     parameters = [item for item in _signature(factory).parameters.values() if item.kind not in starred]
     arguments = tuple(_argument(item) for item in parameters)
     if len(arguments) > 2:
-        raise _Unfit(f"a factory takes a config and a ServerRuntime at most, this takes {len(arguments)}.")
+        raise Unfit(f"a factory takes a config and a ServerRuntime at most, this takes {len(arguments)}.")
     if len(arguments) == 2 and not _is_pair(parameters, arguments):
-        raise _Unfit("of a factory's two parameters annotate one RunnableConfig, the other ServerRuntime.")
+        raise Unfit("of a factory's two parameters annotate one RunnableConfig, the other ServerRuntime.")
     return arguments
 
 

@@ -11,6 +11,7 @@ from .removal import Removal
 from .runs import Runs
 from .state import State
 from .state_update import StateUpdates
+from .store import Store
 from .threads import Threads
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Services",
     "State",
     "StateUpdates",
+    "Store",
     "Threads",
 ]
 
@@ -41,3 +43,4 @@ class Services:
     deliveries: Deliveries
     removal: Removal
     state_updates: StateUpdates
+    store: Store

@@ -1,4 +1,4 @@
-"""LangGraph's own savers and stores, on our connections.
+"""LangGraph's own savers, on our connections.
 
 LangGraph brings the statements and the format; this file brings the transactions: writes join the group
 commit, reads have their own connections, and any thread or event loop may call. The serializer is strict
@@ -9,7 +9,7 @@ hold is stored as the nearest value that it can.
 import copy
 import dataclasses
 import decimal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -26,8 +26,6 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.store.base import Op, Result
-from langgraph.store.sqlite import SqliteStore
 from pydantic import BaseModel
 
 from ..errors import Superseded, describe
@@ -267,40 +265,8 @@ class EmbeddedSaver(_Statements):
         )
 
 
-class EmbeddedStore(SqliteStore):
-    """The long-term store in the embedded database; every operation is a unit of work of the writer."""
-
-    def __init__(self, database: Database, connection: Any) -> None:
-        super().__init__(connection)
-        self._database = database
-
-    @contextmanager
-    def _cursor(self, *, transaction: bool = True) -> Iterator[Any]:
-        cursor = self.conn.cursor()
-        try:
-            yield cursor
-        finally:
-            cursor.close()
-
-    def batch(self, ops: Iterable[Op]) -> "list[Result]":
-        listed = [*ops]
-        return self._database.write_now(lambda _: super(EmbeddedStore, self).batch(listed))
-
-    async def abatch(self, ops: Iterable[Op]) -> "list[Result]":
-        listed = [*ops]
-        return await self._database.write(lambda _: super(EmbeddedStore, self).batch(listed))
-
-
-def open_embedded(database: SqliteDatabase) -> tuple[EmbeddedSaver, EmbeddedStore]:
-    """Create LangGraph's tables where missing; the saver and the store on this database."""
+def open_saver(database: SqliteDatabase) -> EmbeddedSaver:
+    """Create LangGraph's tables where missing; the saver on this database."""
     with database.engine.connect() as connection:
-        raw = connection.connection.driver_connection
-        SqliteSaver(cast(Any, raw)).setup()
-        SqliteStore(cast(Any, raw)).setup()
-
-    def make_store(tx: Tx) -> EmbeddedStore:
-        return EmbeddedStore(database, tx.connection.driver_connection)
-
-    store = database.write_now(make_store)
-    store.is_setup = True
-    return EmbeddedSaver(database), store
+        SqliteSaver(cast(Any, connection.connection.driver_connection)).setup()
+    return EmbeddedSaver(database)

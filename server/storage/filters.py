@@ -20,6 +20,7 @@ Condition = ColumnElement[bool]
 
 CONDITIONS_MAX = 100  # each is a part of the statement; SQLite has a limit of its own near 1,000
 DEPTH_MAX = 6  # each is an EXISTS inside an EXISTS; the parser of older SQLite gives up at nine
+NUMBERS = ("integer", "real")  # the types that json_each has for them
 _WORDS = {None: "null", True: "true", False: "false"}
 
 
@@ -32,7 +33,7 @@ def contains(tx: Tx, column: ColumnElement[Any], wanted: Json) -> list[Condition
     """
     if not wanted:
         return []
-    if _size(wanted) > CONDITIONS_MAX or _depth(wanted) > DEPTH_MAX:
+    if size(wanted) > CONDITIONS_MAX or depth(wanted) > DEPTH_MAX:
         limits = f"at most {CONDITIONS_MAX} keys and items on {DEPTH_MAX} levels"
         raise Invalid(f"{getattr(column, 'name', 'filter')}: a filter has {limits}")
     return _CONTAINS[tx.dialect.name](column, wanted)
@@ -92,19 +93,27 @@ def _matches(at: Any, wanted: Any) -> list[Condition]:
 
     Only what is a container is asked for its items, in whatever order SQLite asks: it fails on other texts.
     """
-    if wanted is None or isinstance(wanted, bool):
-        return [at.c.type == literal(_WORDS[wanted])]
-    if isinstance(wanted, str):
-        return [at.c.type == literal("text"), at.c.atom == literal(wanted)]
     if isinstance(wanted, dict):
         is_object = at.c.type == literal("object")
         return [is_object, *_sqlite(case((is_object, at.c.value)), wanted)]
     if isinstance(wanted, list):
         is_array = at.c.type == literal("array")
         return [is_array, *(_has(case((is_array, at.c.value)), None, item) for item in wanted)]
-    # Read by the same parser as the stored one: also beyond 64 bits, and to the last digit.
-    number = func.json_extract(literal(orjson.dumps(wanted).decode()), literal("$"))
-    return [at.c.type.in_(("integer", "real")), at.c.atom == number]
+    return is_scalar(at, wanted)
+
+
+def is_scalar(at: Any, wanted: Any) -> list[Condition]:
+    """The conditions that a row of json_each is this text, number, truth value or null."""
+    if wanted is None or isinstance(wanted, bool):
+        return [at.c.type == literal(_WORDS[wanted])]
+    if isinstance(wanted, str):
+        return [at.c.type == literal("text"), at.c.atom == literal(wanted)]
+    return [at.c.type.in_(NUMBERS), at.c.atom == number(wanted)]
+
+
+def number(wanted: float) -> ColumnElement[Any]:
+    """A number, read by the same parser as the stored ones: also beyond 64 bits, and to the last digit."""
+    return func.json_extract(literal(orjson.dumps(wanted).decode()), literal("$"))
 
 
 # --- PostgreSQL has an operator, and an index for it --------------------------------------------------------
@@ -120,14 +129,15 @@ _CONTAINS: dict[str, Callable[[ColumnElement[Any], Json], list[Condition]]] = {
 }
 
 
-def _size(wanted: Any) -> int:
+def size(wanted: Any) -> int:
     """How many keys and items a value has on all its levels."""
     items = _items(wanted)
-    return len(items) + sum(map(_size, items))
+    return len(items) + sum(map(size, items))
 
 
-def _depth(wanted: Any) -> int:
-    return 1 + max(map(_depth, _items(wanted)), default=0) if isinstance(wanted, dict | list) else 0
+def depth(wanted: Any) -> int:
+    """On how many levels a value has keys or items."""
+    return 1 + max(map(depth, _items(wanted)), default=0) if isinstance(wanted, dict | list) else 0
 
 
 def _items(wanted: Any) -> list[Any]:

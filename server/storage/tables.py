@@ -7,7 +7,9 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -200,4 +202,35 @@ deliveries = Table(
         sqlite_where=text("status = 'pending'"),
         postgresql_where=text("status = 'pending'"),
     ),
+)
+
+# The long-term store. A namespace is its labels joined by dots, which no label may hold. What is large
+# stands last: SQLite reads a row from the left.
+items = Table(
+    "items",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("expires_at", Float),  # seconds since 1970; null: never
+    Column("ttl_seconds", Float),
+    Column("value", RawJson, nullable=False),
+    Index(
+        "items_expires_at_idx",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+)
+
+# What searches by meaning compare: one vector of length 1 for each indexed text of an item.
+item_vectors = Table(
+    "item_vectors",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("idx", Integer, primary_key=True),
+    Column("vector", LargeBinary, nullable=False),  # float32, little-endian
+    ForeignKeyConstraint(["namespace", "key"], ["items.namespace", "items.key"], ondelete="CASCADE"),
 )

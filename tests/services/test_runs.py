@@ -31,7 +31,7 @@ from server.services.runs import EARLY_CANCELS_MAX, Runs
 from server.services.webhook_policy import WebhookPolicy
 from server.storage import assistants, names, threads
 from server.storage import runs as statements
-from server.storage.checkpoints import open_embedded
+from server.storage.checkpoints import open_saver
 from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
 from server.streaming.broker import BEGINNING, END, Cursor, Entry
@@ -51,7 +51,7 @@ class Server:
     def __init__(self, path: Path, pending_max: int = 100, pending_of_one: int = 100) -> None:
         self.database = SqliteDatabase(path)
         migrate(self.database.engine)
-        open_embedded(self.database)
+        open_saver(self.database)
         self.broker = MemoryBroker(Limits())
         signals = LocalSignals()
         pending = PendingLimits(pending_max, pending_of_one)

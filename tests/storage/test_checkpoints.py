@@ -5,7 +5,6 @@ import dataclasses
 import datetime as dt
 import decimal
 import pickle
-import sqlite3
 import sys
 import threading
 import uuid
@@ -25,8 +24,8 @@ from sqlalchemy import update
 
 from server.errors import Superseded
 from server.models import Run, RunStatus, Thread, ThreadStatus
-from server.storage import checkpoints, runs, threads, traces
-from server.storage.checkpoints import EmbeddedSaver, EmbeddedStore, TolerantSerializer, open_embedded
+from server.storage import runs, threads, traces
+from server.storage.checkpoints import EmbeddedSaver, TolerantSerializer, open_saver
 from server.storage.database import SqliteDatabase
 from server.storage.migrate import migrate
 from server.storage.tables import runs as runs_table
@@ -279,13 +278,8 @@ def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
 
 
 @pytest.fixture
-def opened(database: SqliteDatabase) -> tuple[EmbeddedSaver, EmbeddedStore]:
-    return open_embedded(database)
-
-
-@pytest.fixture
-def saver(opened: tuple[EmbeddedSaver, EmbeddedStore]) -> EmbeddedSaver:
-    return opened[0]
+def saver(database: SqliteDatabase) -> EmbeddedSaver:
+    return open_saver(database)
 
 
 @pytest.fixture
@@ -414,25 +408,6 @@ def test_deleting_a_run_leaves_the_thread_as_it_was_before(
     assert database.read_now(lambda tx: tx.exec_driver_sql("SELECT count(*) FROM writes").scalar_one()) == 0
 
 
-async def test_the_store_keeps_items_from_any_loop(opened: tuple[EmbeddedSaver, EmbeddedStore]) -> None:
-    store = opened[1]
-    await asyncio.to_thread(store.put, ("users",), "1", {"name": "a"})
-    await store.aput(("users",), "2", {"name": "b"})
-    found = await store.asearch(("users",))
-    assert sorted(item.value["name"] for item in found) == ["a", "b"]
-
-
-async def test_a_failed_batch_of_the_store_leaves_nothing(
-    opened: tuple[EmbeddedSaver, EmbeddedStore], database: SqliteDatabase
-) -> None:
-    store = opened[1]
-    with pytest.raises((TypeError, ValueError, sqlite3.Error)):
-        await store.aput(("users",), "1", {"name": object()})
-    assert await store.aget(("users",), "1") is None
-    await store.aput(("users",), "1", {"name": "a"})
-    assert (await store.aget(("users",), "1")) is not None
-
-
 def test_opening_twice_keeps_what_is_there(database: SqliteDatabase) -> None:
-    put(open_embedded(database)[0], "kept")
-    assert word_of(open_embedded(database)[0]) == "kept"
+    put(open_saver(database), "kept")
+    assert word_of(open_saver(database)) == "kept"

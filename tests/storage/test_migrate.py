@@ -1,19 +1,30 @@
 """Migrations make exactly the tables that the statements expect, once."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from langgraph.store.sqlite import SqliteStore
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError
 
+from server import storage
 from server.errors import ConfigError
-from server.storage.checkpoints import open_embedded
+from server.items import ItemSearch
+from server.storage.checkpoints import open_saver
 from server.storage.database import SqliteDatabase
 from server.storage.migrate import migrate
+from server.storage.store import ItemStore
 from server.storage.tables import metadata
 
 
@@ -42,7 +53,7 @@ def facts(found: list[dict[str, Any]]) -> list[str]:
 
 
 def test_a_fresh_database_has_the_tables_of_the_code(database: SqliteDatabase) -> None:
-    open_embedded(database)
+    open_saver(database)
     with database.engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True, "include_object": ours}
         context = MigrationContext.configure(connection, opts=options)
@@ -108,18 +119,59 @@ def test_the_schema_knows_every_status_and_no_other(
         database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
 
 
+def old_database(path: Path, revision: str, *statements: str) -> SqliteDatabase:
+    """A database as a version of before left it."""
+    database = SqliteDatabase(path)
+    config = Config()
+    config.set_main_option("script_location", str(Path(storage.__file__ or "").parent / "migrations"))
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    return database
+
+
+def all_rows(database: SqliteDatabase, query: str) -> list[tuple[Any, ...]]:
+    return database.read_now(lambda tx: [tuple(row) for row in tx.exec_driver_sql(query)])
+
+
 def test_assistants_that_were_there_before_versions_are_their_own_first(tmp_path: Path) -> None:
-    database = SqliteDatabase(tmp_path / "old.db")
-    migrate(database.engine)
-    back = [
-        "DROP TABLE assistant_versions",
-        "UPDATE alembic_version SET version_num = '0002'",
+    database = old_database(
+        tmp_path / "old.db",
+        "0002",
         "INSERT INTO assistants VALUES ('a', 'g', 'n', 'd', '{\"tags\":[]}', '{\"k\":1}', '{}', 1, 'c', 'u')",
-    ]
-    for statement in back:
-        database.write_now(lambda tx, statement=statement: tx.exec_driver_sql(statement).rowcount)  # type: ignore[misc]
+    )
     migrate(database.engine)
-    query = "SELECT * FROM assistant_versions"
-    found = database.read_now(lambda tx: [tuple(row) for row in tx.exec_driver_sql(query)])
-    assert found == [("a", 1, "g", "n", "d", '{"tags":[]}', '{"k":1}', "{}", "u")]
+    assert all_rows(database, "SELECT * FROM assistant_versions") == [
+        ("a", 1, "g", "n", "d", '{"tags":[]}', '{"k":1}', "{}", "u")
+    ]
+    database.close()
+
+
+def test_what_the_store_of_langgraph_had_kept_moves_over(tmp_path: Path) -> None:
+    database = old_database(tmp_path / "old.db", "0003")
+    with closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as connection:
+        store = SqliteStore(connection, ttl={"refresh_on_read": True})
+        store.setup()
+        store.put(("users", "u1"), "k", {"é": [1]})
+        store.put(("users",), "soon", {"n": 1}, ttl=60)
+        store.get(("users",), "soon")  # which writes the time in another form
+        store.put(("users",), "later", {"n": 2}, ttl=120)
+    migrate(database.engine)
+    now = time.time()
+    items = ItemStore(database, orjson.dumps)
+    found = {item.key: item for item in items.run_now([ItemSearch()])[0]}
+    assert {key: orjson.loads(item.value) for key, item in found.items()} == {
+        "k": {"é": [1]},
+        "soon": {"n": 1},
+        "later": {"n": 2},
+    }
+    assert (found["k"].namespace, found["k"].expires_at) == (("users", "u1"), None)
+    for key, minutes in (("soon", 60), ("later", 120)):
+        item = found[key]
+        assert item.ttl_seconds == minutes * 60
+        assert item.expires_at == pytest.approx(now + minutes * 60, abs=10)
+        assert datetime.fromisoformat(item.created_at).timestamp() == pytest.approx(now, abs=10)
+    assert all_rows(database, "SELECT name FROM sqlite_master WHERE name LIKE 'store%'") == []
     database.close()

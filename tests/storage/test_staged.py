@@ -9,7 +9,7 @@ import pytest
 from langgraph.channels import DeltaChannel
 from langgraph.graph import START, StateGraph
 
-from server.storage.checkpoints import EmbeddedSaver, open_embedded
+from server.storage.checkpoints import EmbeddedSaver, open_saver
 from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
 from server.storage.staged import StagedSaver
@@ -45,7 +45,7 @@ def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
 
 @pytest.fixture
 async def saver(database: SqliteDatabase) -> EmbeddedSaver:
-    saver, _ = open_embedded(database)
+    saver = open_saver(database)
     await graph_on(saver).ainvoke({"log": ["in"], "changes": ["in"]}, HERE)
     return saver
 
