@@ -4,112 +4,213 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 from .. import __version__
 from ..models import Json
-from . import paging
-from .routes import OPERATIONS, Operation
+from . import described, paging
+from .operation import Media, Operation
+from .routes import OPERATIONS
 from .schemas.meta import Problem
+from .schemas.runs import RunCreate
 
 _GRAPH_FIELDS = (("RunCreate", "assistant_id"), ("AssistantCreate", "graph_id"))
-_NAMES = {"assistant_id": "An assistant's UUID or a graph's name", "namespace": "Levels are joined with |"}
-_PAGING = {
-    paging.TOTAL: {"description": "How many rows there are in all", "schema": {"type": "integer"}},
-    paging.NEXT: {"description": "Where the next page begins, if any", "schema": {"type": "integer"}},
+_IDS = {
+    "assistant_id": {"type": "string", "description": "An assistant's UUID or a graph's name"},
+    "namespace": {"type": "string", "description": "Where the subgraph lies; levels are joined with |"},
 }
-_REFERENCE = "#/components/schemas/{model}"
-_TAGS = {"assistants": "Assistants", "threads": "Threads", "runs": "Runs", "store": "Store"}
+_GROUPS = {"assistants": "Assistants", "threads": "Threads", "runs": "Stateless Runs", "store": "Store"}
+_SCHEMAS = "#/components/schemas/"
+_SELECTED = "Selected"  # ends the name of a schema none of whose fields need be there
 
 
 def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS) -> Json:
     """The whole document; where a graph can be named, the graphs of this server are examples."""
-    models: set[type[BaseModel]] = {Problem}
-    for operation in operations:
-        models.update(model for shape in (operation.body, operation.answer) for model in _models(shape))
-    listed = sorted(models, key=lambda model: model.__name__)
-    _, definitions = models_json_schema([(model, "validation") for model in listed], ref_template=_REFERENCE)
-    schemas = definitions.get("$defs", {})
+    schemas = _Schemas(operations)
     for model, field in _GRAPH_FIELDS:
-        if model in schemas:
-            schemas[model]["properties"][field]["examples"] = list(graph_ids)
+        if model in schemas.named:
+            schemas.named[model]["properties"][field]["examples"] = list(graph_ids)
     paths: Json = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    used = {tag for path in paths.values() for found in path.values() for tag in found["tags"]}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Graphwire", "version": __version__},
+        "info": {"title": "Graphwire", "version": __version__, "description": described.ABOUT},
         "servers": [{"url": "/"}],
+        "tags": [
+            {"name": name, "description": text} for name, text in described.TAGS.items() if name in used
+        ],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": dict(sorted(schemas.named.items())),
+            "responses": {name: _problem(status) for status, (name, _) in described.PROBLEMS.items()},
+            "headers": described.HEADERS,
+        },
     }
 
 
-def _operation(operation: Operation) -> Json:
-    responses: Json = {str(operation.status): _answer(operation.answer)}
-    if operation.paged:
-        responses[str(operation.status)]["headers"] = _PAGING
-    for status in operation.errors if operation.method == "GET" else (*operation.errors, 507):
-        responses[str(status)] = _answer(Problem)
-    if operation.path.endswith("/cancel"):
-        responses["202"] = {"description": "Accepted"}
+class _Plain(GenerateJsonSchema):
+    """Fields are named by their keys: a title beside each would say the same again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class _Schemas:
+    """The schemas of all bodies and answers: `named` in the components, `of` those of one operation."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        shapes = [Problem, *(shape for operation in operations for shape in _shapes(operation))]
+        adapters = {_key(shape): TypeAdapter(_type(shape)) for shape in shapes}
+        self._found, definitions = TypeAdapter.json_schemas(
+            [(key, "validation", adapter) for key, adapter in adapters.items()],
+            ref_template=_SCHEMAS + "{model}",
+            schema_generator=_Plain,
+        )
+        self.named: Json = _without_sources(definitions.get("$defs", {}))
+
+    def of(self, shape: Any, *, selected: bool = False) -> Json:
+        """The schema of a shape; `selected`, one that lacks what the caller did not ask for."""
+        found = _without_sources(self._found[_key(shape), "validation"])
+        return self._without_required(found) if selected else found
+
+    def described(self, schema: Json) -> str:
+        """What a schema is about, in a line."""
+        while "description" not in schema and ("items" in schema or "$ref" in schema):
+            schema = (
+                schema["items"] if "items" in schema else self.named[schema["$ref"].removeprefix(_SCHEMAS)]
+            )
+        return str(schema.get("description", "Done")).splitlines()[0]
+
+    def _without_required(self, schema: Json) -> Json:
+        if "items" in schema:
+            return {**schema, "items": self._without_required(schema["items"])}
+        name = schema["$ref"].removeprefix(_SCHEMAS)
+        whole = self.named[name]
+        text = f"{whole['description']} Only the fields that were asked for."
+        part = {**{key: whole[key] for key in whole if key != "required"}, "description": text}
+        self.named[name + _SELECTED] = {**part, "title": name + _SELECTED}
+        return {"$ref": _SCHEMAS + name + _SELECTED}
+
+
+def _shapes(operation: Operation) -> list[Any]:
+    found = [*operation.answers.values(), operation.body]
+    return [shape for shape in found if shape is not None and not isinstance(shape, Media)]
+
+
+def _type(shape: Any) -> Any:
+    return list[shape[0]] if isinstance(shape, list) else shape
+
+
+def _key(shape: Any) -> str:
+    return repr(_type(shape))
+
+
+def _without_sources(schema: Any) -> Any:
+    """Descriptions without the sources of their rules, which are not for users."""
+    if isinstance(schema, list):
+        return [_without_sources(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _plain(item) if key == "description" and isinstance(item, str) else _without_sources(item)
+        for key, item in schema.items()
+    }
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s*\((?:contract|reliability|docs)[^)]*\)", "", text)
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> Json:
+    answers = {status: _answer(operation, answer, schemas) for status, answer in operation.answers.items()}
+    failures = {status: _problem_link(status) for status in operation.failures}
     found: Json = {
         "operationId": _name(operation),
-        "summary": _summary(operation.handler),
+        "summary": _plain((operation.handler.__doc__ or "").strip().splitlines()[0]),
         "tags": [_tag(operation.path)],
-        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
-        "responses": responses,
+        "parameters": _parameters(operation),
+        "responses": {str(status): answer for status, answer in sorted({**answers, **failures}.items())},
     }
     if operation.body is not None:
-        content = {"application/json": {"schema": _link(operation.body)}}
+        content = {"application/json": {"schema": schemas.of(operation.body)}}
         found["requestBody"] = {"required": True, "content": content}
     return found
 
 
-def _answer(answer: Any) -> Json:
+def _answer(operation: Operation, answer: Any, schemas: _Schemas) -> Json:
+    names = [described.REQUEST_ID, *(operation.headers if answer is not None else ())]
+    if operation.paged:
+        names += [paging.TOTAL, paging.NEXT]
+    headers = {_title(name): _header_link(name) for name in names}
     if answer is None:
-        return {"description": "Done"}
-    if isinstance(answer, str):
-        return {"description": "OK", "content": {answer: {"schema": {}}}}
+        return {"description": "Done", "headers": headers}
+    if isinstance(answer, Media):
+        content: Json = {"schema": {"type": "string"}}
+        content |= {} if answer.example is None else {"example": answer.example}
+        return {"description": answer.description, "headers": headers, "content": {answer.type: content}}
+    schema = schemas.of(answer, selected=operation.selects)
     return {
-        "description": _summary(_models(answer)[0]),
-        "content": {"application/json": {"schema": _link(answer)}},
+        "description": schemas.described(schema),
+        "headers": headers,
+        "content": {"application/json": {"schema": schema}},
     }
 
 
-def _summary(described: Any) -> str:
-    """The first line of a docstring, without the source of its rule."""
-    first = (described.__doc__ or "").strip().splitlines()[0]
-    return re.sub(r" *\(contract[^)]*\)", "", first)
+def _item(answer: Any) -> Any:
+    return answer[0] if isinstance(answer, list) else answer
 
 
-def _models(shape: Any) -> list[type[BaseModel]]:
-    shapes = shape if isinstance(shape, list) else [shape]
-    return [model for model in shapes if isinstance(model, type)]
+def _problem(status: int) -> Json:
+    names = [described.REQUEST_ID, *([described.RETRY_AFTER] if status in (429, 503) else [])]
+    return {
+        "description": described.PROBLEMS[status][1],
+        "headers": {_title(name): _header_link(name) for name in names},
+        "content": {"application/json": {"schema": {"$ref": f"{_SCHEMAS}{Problem.__name__}"}}},
+    }
 
 
-def _link(model: Any) -> Json:
-    if isinstance(model, list):
-        return {"type": "array", "items": _link(model[0])}
-    return {"$ref": _REFERENCE.format(model=model.__name__)}
+def _problem_link(status: int) -> Json:
+    return {"$ref": f"#/components/responses/{described.PROBLEMS[status][0]}"}
 
 
-def _path_parameters(path: str) -> list[Json]:
-    return [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+def _header_link(name: str) -> Json:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _title(header: str) -> str:
+    return "-".join(part.capitalize() for part in header.split("-"))
+
+
+def _parameters(operation: Operation) -> list[Json]:
+    found = [_path_parameter(name) for name in re.findall(r"{(\w+)", operation.path)]
+    for name, schema in operation.query.items():
+        shown = {key: value for key, value in schema.items() if key != "description"}
+        text = {"description": schema["description"]} if "description" in schema else {}
+        found.append({"name": name, "in": "query", "required": False, **text, "schema": shown})
+    if _item(operation.body) is RunCreate:
+        found.append(described.IDEMPOTENCY_KEY)
+    if (
+        operation.method == "GET"
+        and isinstance(operation.answer, Media)
+        and operation.path.endswith("/stream")
+    ):
+        found.append(described.LAST_EVENT_ID)
+    return found
 
 
 def _path_parameter(name: str) -> Json:
-    found: Json = {"name": name, "in": "path", "required": True}
-    if name in _NAMES:
-        return {**found, "description": _NAMES[name], "schema": {"type": "string"}}
-    return {**found, "schema": {"type": "string", "format": "uuid"}}
-
-
-def _query_parameters(query: Json) -> list[Json]:
-    return [
-        {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in query.items()
-    ]
+    default = {"type": "string", "format": "uuid", "description": f"The {name.removesuffix('_id')}'s UUID"}
+    schema = dict(_IDS.get(name, default))
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": schema.pop("description"),
+        "schema": schema,
+    }
 
 
 def _name(operation: Operation) -> str:
@@ -119,6 +220,8 @@ def _name(operation: Operation) -> str:
 
 def _tag(path: str) -> str:
     parts = path.strip("/").split("/")
-    if "runs" in parts:
-        return "Runs"
-    return _TAGS.get(parts[0], "System")
+    if "crons" in parts:
+        return "Crons"
+    if parts[0] == "threads" and "runs" in parts:
+        return "Thread Runs"
+    return _GROUPS.get(parts[0], "System")

@@ -1,17 +1,15 @@
 """The table of contents: every operation of the REST door, one line each."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..models import RunStatus
-from ..streaming.sse import THREAD_MODES
-from . import assistants, deliveries, following, meta, runs, state, stateless, store, threads
+from . import assistants, following, meta, parameters, state, store, threads
+from .described import LOCATION, PAGE, THREAD_STREAM
+from .operation import Handler, Operation
+from .run_routes import RUNS
 from .schemas.assistants import (
     AssistantCreate,
     AssistantFilter,
@@ -21,13 +19,12 @@ from .schemas.assistants import (
     AssistantView,
     DrawingView,
     SchemasView,
+    SubgraphsView,
     VersionChoice,
     VersionSearch,
 )
-from .schemas.deliveries import DeliveryView
-from .schemas.meta import Info, Ok
-from .schemas.runs import COLUMNS, RunCreate, RunsCancel, RunView
-from .schemas.state import HISTORY_MAX, HistoryRead, StateRead, StateUpdate, StateUpdated, StateView
+from .schemas.meta import Count, Document, Info, Ok
+from .schemas.state import HistoryRead, StateRead, StateUpdate, StateUpdated, StateView
 from .schemas.store import (
     FoundItems,
     FoundNamespaces,
@@ -39,75 +36,23 @@ from .schemas.store import (
 )
 from .schemas.threads import ThreadCreate, ThreadView
 
-Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
-Handler = Callable[[Request], Awaitable[Response]]
-STREAM = "text/event-stream"
-ANY = "application/json"
-HTML = "text/html"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation: how it is routed and what the OpenAPI document says of it."""
-
-    method: str
-    path: str
-    handler: Handler
-    answer: Shape | str | None  # a schema, a media type, or nothing
-    body: Shape | None = None
-    status: int = 200
-    errors: tuple[int, ...] = ()
-    query: dict[str, Any] = field(default_factory=dict)
-    paged: bool = False  # answers with the headers of api/paging.py
-
-
-_FLAG = {"type": "boolean"}
-_CHECK = {"check_db": {"type": "integer", "default": 0}}
-_ACTION = {"action": {"type": "string", "enum": ["interrupt", "rollback"]}, "keep_partial": _FLAG}
-_CANCEL = {"wait": _FLAG, **_ACTION}
-_WAITING = {"cancel_on_disconnect": _FLAG}
-_LIST = {
-    "limit": {"type": "integer", "minimum": 0, "maximum": runs.LIST_MAX, "default": 10},
-    "offset": {"type": "integer", "minimum": 0, "maximum": runs.OFFSET_MAX, "default": 0},
-    "status": {"type": "string", "enum": [*RunStatus]},
-    "select": {"type": "array", "items": {"type": "string", "enum": [*COLUMNS]}},
+_MISSING = (404,)
+_ASKING = (400, 404, 424)  # the graph is asked
+_ITEM = {
+    "namespace": {"type": "string"},
+    "key": {"type": "string"},
+    "refresh_ttl": parameters.flag("Whether its time to live begins anew"),
 }
-_JOIN = {"stream_mode": {"type": "array", "items": {"type": "string"}}, "cancel_on_disconnect": _FLAG}
-_XRAY = {
-    "xray": {"anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": assistants.XRAY_MAX}]},
-}
-_RECURSE = {"recurse": _FLAG}
-_FINDING = (404, 413, 422)
-_ASKING = (400, 404, 422, 424)
-_THREAD_STREAM = {
-    name: {"type": "array", "items": {"type": "string", "enum": [*THREAD_MODES]}}
-    for name in ("stream_modes", "stream_mode")
-}
-_SELECT = {"select": {"type": "array", "items": {"type": "string"}}}
-_STATE = {"subgraphs": _FLAG, **_SELECT}
-_HISTORY = {
-    "limit": {"type": "integer", "minimum": 0, "maximum": HISTORY_MAX, "default": state.LIMIT_DEFAULT},
-    "before": {"type": "string", "format": "uuid"},
-    **_SELECT,
-}
-_ITEM = {"namespace": {"type": "string"}, "key": {"type": "string"}, "refresh_ttl": _FLAG}
 _STORE = (400, 413, 422, 502)
-_READING = (400, 404, 422, 424)  # of a state: the graph is asked
-_STARTING = (400, 404, 409, 413, 422, 429, 503)
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("GET", "/", meta.ok, Ok, errors=(400, 503), query=_CHECK),
-    Operation("GET", "/ok", meta.ok, Ok, errors=(400, 503), query=_CHECK),
+    Operation("GET", "/", meta.ok, Ok, errors=(400, 503), query=parameters.CHECK),
+    Operation("GET", "/ok", meta.ok, Ok, errors=(400, 503), query=parameters.CHECK),
     Operation("GET", "/info", meta.info, Info),
-    Operation("GET", "/openapi.json", meta.openapi, ANY),
-    Operation("GET", "/docs", meta.docs, HTML),
+    Operation("GET", "/openapi.json", meta.openapi, Document),
+    Operation("GET", "/docs", meta.docs, PAGE),
     Operation(
-        "POST",
-        "/assistants",
-        assistants.create,
-        AssistantView,
-        AssistantCreate,
-        errors=(400, 404, 409, 413, 422),
+        "POST", "/assistants", assistants.create, AssistantView, AssistantCreate, errors=(400, 404, 409)
     ),
     Operation(
         "POST",
@@ -115,18 +60,18 @@ OPERATIONS: tuple[Operation, ...] = (
         assistants.search,
         [AssistantView],
         AssistantSearch,
-        errors=_FINDING,
+        errors=_MISSING,
         paged=True,
     ),
-    Operation("POST", "/assistants/count", assistants.count, ANY, AssistantFilter, errors=_FINDING),
-    Operation("GET", "/assistants/{assistant_id}", assistants.get, AssistantView, errors=(404, 422)),
+    Operation("POST", "/assistants/count", assistants.count, Count, AssistantFilter, errors=_MISSING),
+    Operation("GET", "/assistants/{assistant_id}", assistants.get, AssistantView, errors=_MISSING),
     Operation(
         "PATCH",
         "/assistants/{assistant_id}",
         assistants.patch,
         AssistantView,
         AssistantPatch,
-        errors=(400, 404, 413, 422),
+        errors=(400, 404),
     ),
     Operation(
         "DELETE",
@@ -134,8 +79,8 @@ OPERATIONS: tuple[Operation, ...] = (
         assistants.delete,
         None,
         status=204,
-        errors=(404, 422),
-        query={"delete_threads": _FLAG},
+        errors=_MISSING,
+        query=parameters.DELETE_THREADS,
     ),
     Operation(
         "GET",
@@ -143,24 +88,24 @@ OPERATIONS: tuple[Operation, ...] = (
         assistants.graph,
         DrawingView,
         errors=_ASKING,
-        query=_XRAY,
+        query=parameters.XRAY,
     ),
     Operation("GET", "/assistants/{assistant_id}/schemas", assistants.schemas, SchemasView, errors=_ASKING),
     Operation(
         "GET",
         "/assistants/{assistant_id}/subgraphs",
         assistants.subgraphs,
-        ANY,
+        SubgraphsView,
         errors=_ASKING,
-        query=_RECURSE,
+        query=parameters.RECURSE,
     ),
     Operation(
         "GET",
         "/assistants/{assistant_id}/subgraphs/{namespace}",
         assistants.subgraphs,
-        ANY,
+        SubgraphsView,
         errors=_ASKING,
-        query=_RECURSE,
+        query=parameters.RECURSE,
     ),
     Operation(
         "POST",
@@ -168,7 +113,7 @@ OPERATIONS: tuple[Operation, ...] = (
         assistants.versions,
         [AssistantVersionView],
         VersionSearch,
-        errors=_FINDING,
+        errors=_MISSING,
     ),
     Operation(
         "POST",
@@ -176,109 +121,54 @@ OPERATIONS: tuple[Operation, ...] = (
         assistants.latest,
         AssistantView,
         VersionChoice,
-        errors=_FINDING,
+        errors=_MISSING,
     ),
-    Operation("POST", "/threads", threads.create, ThreadView, ThreadCreate, errors=(409, 413, 422)),
-    Operation("GET", "/threads/{thread_id}", threads.get, ThreadView, errors=(404, 422)),
-    Operation("DELETE", "/threads/{thread_id}", threads.delete, None, status=204, errors=(404, 422)),
-    Operation("GET", "/threads/{thread_id}/state", state.get, StateView, errors=_READING, query=_STATE),
+    Operation("POST", "/threads", threads.create, ThreadView, ThreadCreate, errors=(409,)),
+    Operation("GET", "/threads/{thread_id}", threads.get, ThreadView, errors=_MISSING),
+    Operation("DELETE", "/threads/{thread_id}", threads.delete, None, status=204, errors=_MISSING),
+    Operation(
+        "GET", "/threads/{thread_id}/state", state.get, StateView, errors=_ASKING, query=parameters.STATE
+    ),
     Operation(
         "POST",
         "/threads/{thread_id}/state",
         state.update,
         StateUpdated,
         StateUpdate,
-        errors=(*_READING, 409, 413, 503),
+        errors=(*_ASKING, 409, 503),
     ),
     Operation(
-        "POST",
-        "/threads/{thread_id}/state/checkpoint",
-        state.find,
-        StateView,
-        StateRead,
-        errors=(*_READING, 413),
+        "POST", "/threads/{thread_id}/state/checkpoint", state.find, StateView, StateRead, errors=_ASKING
     ),
     Operation(
         "GET",
         "/threads/{thread_id}/state/{checkpoint_id}",
         state.get_at,
         StateView,
-        errors=_READING,
-        query=_STATE,
+        errors=_ASKING,
+        query=parameters.STATE,
     ),
     Operation(
         "GET",
         "/threads/{thread_id}/history",
         state.history,
         [StateView],
-        errors=(*_READING, 413),
-        query=_HISTORY,
+        errors=(*_ASKING, 413),
+        query=parameters.HISTORY,
     ),
     Operation(
-        "POST",
-        "/threads/{thread_id}/history",
-        state.search_history,
-        [StateView],
-        HistoryRead,
-        errors=(*_READING, 413),
+        "POST", "/threads/{thread_id}/history", state.search_history, [StateView], HistoryRead, errors=_ASKING
     ),
     Operation(
         "GET",
         "/threads/{thread_id}/stream",
         following.thread,
-        STREAM,
-        errors=(404, 422),
-        query=_THREAD_STREAM,
+        THREAD_STREAM,
+        errors=_MISSING,
+        query=parameters.THREAD_STREAM,
+        headers=(LOCATION,),
     ),
-    Operation("POST", "/threads/{thread_id}/runs", runs.create, RunView, RunCreate, errors=_STARTING),
-    Operation("GET", "/threads/{thread_id}/runs", runs.listing, [RunView], errors=(404, 422), query=_LIST),
-    Operation("POST", "/threads/{thread_id}/runs/stream", runs.stream, STREAM, RunCreate, errors=_STARTING),
-    Operation("POST", "/threads/{thread_id}/runs/wait", runs.wait, ANY, RunCreate, errors=_STARTING),
-    Operation("GET", "/threads/{thread_id}/runs/{run_id}", runs.get, RunView, errors=(404, 422)),
-    Operation(
-        "DELETE", "/threads/{thread_id}/runs/{run_id}", runs.delete, None, status=204, errors=(404, 422)
-    ),
-    Operation(
-        "GET", "/threads/{thread_id}/runs/{run_id}/stream", runs.join, STREAM, errors=(404, 422), query=_JOIN
-    ),
-    Operation(
-        "POST",
-        "/threads/{thread_id}/runs/{run_id}/cancel",
-        runs.cancel,
-        ANY,
-        errors=(404, 422),
-        query=_CANCEL,
-    ),
-    Operation(
-        "GET",
-        "/threads/{thread_id}/runs/{run_id}/join",
-        runs.join_end,
-        ANY,
-        errors=(404, 422),
-        query=_WAITING,
-    ),
-    Operation(
-        "GET",
-        "/threads/{thread_id}/runs/{run_id}/deliveries",
-        deliveries.listing,
-        [DeliveryView],
-        errors=(404, 422),
-    ),
-    Operation("POST", "/runs", stateless.create, RunView, RunCreate, errors=_STARTING),
-    Operation("POST", "/runs/batch", stateless.batch, [RunView], [RunCreate], errors=_STARTING),
-    Operation(
-        "POST",
-        "/runs/cancel",
-        stateless.cancel,
-        None,
-        RunsCancel,
-        status=204,
-        errors=(404, 413, 422),
-        query=_ACTION,
-    ),
-    Operation("POST", "/runs/stream", stateless.stream, STREAM, RunCreate, errors=_STARTING),
-    Operation("POST", "/runs/wait", stateless.wait, ANY, RunCreate, errors=_STARTING),
-    Operation("GET", "/runs/{run_id}/stream", stateless.join, STREAM, errors=(404, 422), query=_JOIN),
+    *RUNS,
     Operation("PUT", "/store/items", store.put, None, ItemWrite, status=204, errors=_STORE),
     Operation("GET", "/store/items", store.get, ItemView, errors=(400, 422), query=_ITEM),
     Operation("DELETE", "/store/items", store.delete, None, ItemName, status=204, errors=(413, 422)),

@@ -63,8 +63,8 @@ class Body(BaseModel):
 class Paged(Body):
     """A body that asks for a part of a list (contract/resources.md 1.3)."""
 
-    limit: int = Field(default=10, ge=1, le=PAGE_MAX)
-    offset: int = Field(default=0, ge=0, le=OFFSET_MAX)
+    limit: int = Field(default=10, ge=1, le=PAGE_MAX, description="How many at most")
+    offset: int = Field(default=0, ge=0, le=OFFSET_MAX, description="How many to pass over")
 
     def to_page(self) -> Page:
         """The page for the services."""
@@ -74,8 +74,8 @@ class Paged(Body):
 class Sorted(Paged):
     """One that also says in which order; subclasses say by which fields."""
 
-    sort_by: str | None = None
-    sort_order: Literal["asc", "desc"] = "desc"
+    sort_by: str | None = Field(default=None, description="What they are sorted by")
+    sort_order: Literal["asc", "desc"] = Field(default="desc", description="Which come first")
 
     def to_page(self) -> Page:
         """The page for the services."""

@@ -1,27 +1,53 @@
-"""The small answers: liveness, version, errors."""
+"""The small answers, liveness, version, errors, and the small parts of others."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Uuid = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+Count = Annotated[int, Field(ge=0, description="How many there are.")]
+Document = Annotated[dict[str, Any], Field(description="This document.")]
 
 
 class Ok(BaseModel):
     """The server answers."""
 
-    ok: bool
-    services: dict[str, Any]
+    ok: bool = Field(description="Always true")
+    services: dict[str, Any] = Field(description="Empty; clients expect it")
 
 
 class Info(BaseModel):
     """What server this is (contract/resources.md 2)."""
 
-    version: str
-    langgraph_py_version: str
-    flags: dict[str, bool]
-    host: dict[str, Any]
+    version: str = Field(description="Of Graphwire")
+    langgraph_py_version: str = Field(description="Of the LangGraph library that runs the graphs")
+    flags: dict[str, bool] = Field(description="Which parts of the API are there")
+    host: dict[str, Any] = Field(description="Where it runs: `kind`, and ids that only hosted servers have")
 
 
 class Problem(BaseModel):
     """Every error of every operation."""
 
-    detail: str
+    detail: str = Field(description="What is wrong, for people; often beginning with the name of the field")
+
+
+class Failure(BaseModel):
+    """An exception of a graph."""
+
+    error: str = Field(description="Its class")
+    message: str = Field(description="Its text, or a sentence where that is not shown")
+
+
+class InterruptView(BaseModel):
+    """A question of a graph that waits for an answer."""
+
+    id: str = Field(description="By this id it can be answered: `command.resume: {id: answer}`")
+    value: Any = Field(description="What the graph asks")
+    response_schema: Any = Field(default=None, description="The JSON schema of the answer, if the graph says")
+
+
+class Nothing(BaseModel):
+    """An empty object."""
+
+    model_config = ConfigDict(extra="forbid")

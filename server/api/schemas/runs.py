@@ -2,15 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...models import Run, RunRequest, RunSelection, RunStatus
 from .base import NAMES_MAX, Body, Metadata, UuidText
+from .meta import Failure, Timestamp, Uuid
+from .results import KwargsView
 
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints", "events"
 ]
 MODES_MAX = 16
+StreamModes = Annotated[list[StreamMode], Field(max_length=MODES_MAX)]
 AFTER_SECONDS_MAX = 30 * 86_400
 RECURSION_MAX = 10_000
 
@@ -20,8 +23,8 @@ Names = Literal["*"] | Annotated[list[str], Field(max_length=NAMES_MAX)]
 class Send(Body):
     """A node to run and its input."""
 
-    node: str
-    input: Any = None
+    node: str = Field(description="The node")
+    input: Any = Field(default=None, description="What it gets instead of the state")
 
 
 class Command(Body):
@@ -30,9 +33,13 @@ class Command(Body):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     nullable = frozenset({"resume"})
 
-    update: dict[str, Any] | list[Annotated[list[Any], Field(min_length=2, max_length=2)]] | None = None
-    resume: Any = None
-    goto: str | Send | list[str] | list[Send] | None = Field(default=None, union_mode="left_to_right")
+    update: dict[str, Any] | list[Annotated[list[Any], Field(min_length=2, max_length=2)]] | None = Field(
+        default=None, description="Values to write into the state; pairs of key and value will do"
+    )
+    resume: Any = Field(default=None, description="The answer to an interrupt, or `{id: answer}`; never null")
+    goto: str | Send | list[str] | list[Send] | None = Field(
+        default=None, union_mode="left_to_right", description="Nodes to run next"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -56,18 +63,22 @@ class Config(Body):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    tags: list[str] | None = Field(default=None, max_length=NAMES_MAX)
-    recursion_limit: int | None = Field(default=None, ge=1, le=RECURSION_MAX)
-    configurable: dict[str, Any] | None = None
-    metadata: Metadata | None = None
+    tags: list[str] | None = Field(default=None, max_length=NAMES_MAX, description="For traces")
+    recursion_limit: int | None = Field(
+        default=None, ge=1, le=RECURSION_MAX, description="How many steps at most"
+    )
+    configurable: dict[str, Any] | None = Field(
+        default=None, description="The graph's own settings; names of the server in it are dropped"
+    )
+    metadata: Metadata | None = Field(default=None, description="Like the metadata of the run")
 
 
 class Checkpoint(Body):
     """Where to fork from. `thread_id` is ignored: the path's holds."""
 
-    checkpoint_id: UuidText | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_map: dict[str, Any] | None = None
+    checkpoint_id: UuidText | None = Field(default=None, description="The checkpoint; without it the latest")
+    checkpoint_ns: str | None = Field(default=None, description="The namespace of a subgraph")
+    checkpoint_map: dict[str, Any] | None = Field(default=None, description="The checkpoints around it")
 
 
 class RunCreate(Body):
@@ -77,41 +88,53 @@ class RunCreate(Body):
 
     assistant_id: str = Field(min_length=1, description="An assistant's UUID or a graph's name")
     input: Any = Field(default=None, description="The graph's input; null continues from the checkpoint")
-    command: Command | None = None
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: UuidText | None = None
-    config: Config = Config()
-    context: dict[str, Any] = Field(default_factory=dict)
-    metadata: Metadata = Field(default_factory=dict)
-    stream_mode: StreamMode | list[StreamMode] = "values"
-    stream_subgraphs: bool = False
+    command: Command | None = Field(default=None, description="What to tell the graph instead of input")
+    checkpoint: Checkpoint | None = Field(default=None, description="Where to fork from")
+    checkpoint_id: UuidText | None = Field(default=None, description="The same; `checkpoint` wins")
+    config: Config = Field(default=Config(), description="Merged over the assistant's")
+    context: dict[str, Any] = Field(
+        default_factory=dict, description="Merged over the assistant's; not with config.configurable"
+    )
+    metadata: Metadata = Field(default_factory=dict, description="The caller's own, also on checkpoints")
+    stream_mode: StreamMode | StreamModes = Field(default="values", description="What its stream tells of")
+    stream_subgraphs: bool = Field(default=False, description="Whether it tells of subgraphs too")
     stream_resumable: bool = Field(
         default=False, description="Every stream is resumable; accepted for clients"
     )
-    interrupt_before: Names | None = None
-    interrupt_after: Names | None = None
-    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
-    if_not_exists: Literal["create", "reject"] = "reject"
-    on_disconnect: Literal["cancel", "continue"] = "continue"
-    on_completion: Literal["delete", "keep"] = "delete"
-    after_seconds: float = Field(default=0, le=AFTER_SECONDS_MAX)
-    durability: Literal["sync", "async", "exit"] | None = None
-    checkpoint_during: bool | None = Field(default=None, deprecated=True)
-    feedback_keys: list[str] | None = Field(default=None, max_length=NAMES_MAX)
-    langsmith_tracer: dict[str, Any] | None = None
+    interrupt_before: Names | None = Field(default=None, description="Nodes to stop before; `*`: every one")
+    interrupt_after: Names | None = Field(default=None, description="Nodes to stop after; `*`: every one")
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = Field(
+        default="enqueue",
+        description="On a busy thread: refuse this run, undo or stop the other, or wait for its end",
+    )
+    if_not_exists: Literal["create", "reject"] = Field(
+        default="reject", description="Whether a thread that does not exist is made"
+    )
+    on_disconnect: Literal["cancel", "continue"] = Field(
+        default="continue", description="What becomes of the run when this client goes away"
+    )
+    on_completion: Literal["delete", "keep"] = Field(
+        default="delete", description="What becomes of the hidden thread of a stateless run"
+    )
+    after_seconds: float = Field(
+        default=0, le=AFTER_SECONDS_MAX, description="Seconds before it may begin, up to 30 days"
+    )
+    durability: Literal["sync", "async", "exit"] | None = Field(
+        default=None, description="When states are saved: before the next step, beside it, at the end only"
+    )
+    checkpoint_during: bool | None = Field(
+        default=None, deprecated=True, description="Use `durability`: false is `exit`"
+    )
+    feedback_keys: list[str] | None = Field(
+        default=None, max_length=NAMES_MAX, description="Accepted without effect"
+    )
+    langsmith_tracer: dict[str, Any] | None = Field(default=None, description="Accepted without effect")
     run_id: UuidText | None = Field(
         default=None, description="The client's own id for the run; repeating the call returns the same run"
     )
     webhook: str | None = Field(
         default=None, min_length=1, max_length=65_536, description="Told how the run ended; docs/webhooks.md"
     )
-
-    @field_validator("stream_mode")
-    @classmethod
-    def _few_modes(cls, value: str | list[str]) -> str | list[str]:
-        if isinstance(value, list) and len(value) > MODES_MAX:
-            raise ValueError(f"at most {MODES_MAX} stream modes")
-        return value
 
     def to_request(self) -> RunRequest:
         """The request for the services."""
@@ -152,12 +175,21 @@ class RunCreate(Body):
         return None if self.checkpoint_id is None else {"checkpoint_id": self.checkpoint_id}
 
 
+_WAYS: Any = [{"required": ["thread_id", "run_ids"]}, {"required": ["status"]}]
+
+
 class RunsCancel(Body):
     """Which runs to cancel: `thread_id` with `run_ids`, or `status`, one of the two."""
 
-    thread_id: UuidText | None = None
-    run_ids: Annotated[list[UuidText], Field(min_length=1, max_length=NAMES_MAX)] | None = None
-    status: Literal["pending", "running", "all"] | None = None
+    model_config = ConfigDict(json_schema_extra={"oneOf": _WAYS})
+
+    thread_id: UuidText | None = Field(default=None, description="The thread of the runs")
+    run_ids: Annotated[list[UuidText], Field(min_length=1, max_length=NAMES_MAX)] | None = Field(
+        default=None, description="The runs; those that are over or gone are passed over"
+    )
+    status: Literal["pending", "running", "all"] | None = Field(
+        default=None, description="All runs that wait, all that run, or both"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> "RunsCancel":
@@ -176,21 +208,25 @@ class RunsCancel(Body):
 
 
 class RunView(BaseModel):
-    """A run as clients see it (contract/runs.md 3); `error` and `reason` say how it ended."""
+    """A run as clients see it (contract/runs.md 3)."""
 
-    run_id: str
-    thread_id: str
-    assistant_id: str
-    metadata: dict[str, Any]
-    status: Literal["pending", "running", "success", "error", "timeout", "interrupted"]
-    kwargs: dict[str, Any]
-    multitask_strategy: str
-    created_at: str
-    updated_at: str
-    langsmith_session_name: str | None = None
-    error: dict[str, Any] | None = None
-    reason: str | None = None
-    attempt: int = 0
+    run_id: Uuid = Field(description="Its id")
+    thread_id: Uuid = Field(description="Its thread; a hidden one of a stateless run")
+    assistant_id: Uuid = Field(description="The assistant, also where a graph was named")
+    metadata: dict[str, Any] = Field(description="Of the assistant, the thread and the caller; later wins")
+    status: Literal["pending", "running", "success", "error", "timeout", "interrupted"] = Field(
+        description="`interrupted`: somebody made it end. One that waits for an answer is a `success`"
+    )
+    kwargs: KwargsView = Field(description="What it was told")
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = Field(
+        description="What it does on a busy thread"
+    )
+    created_at: Timestamp = Field(description="When it was made; of a delayed run when it is due")
+    updated_at: Timestamp = Field(description="When its status last changed")
+    langsmith_session_name: str | None = Field(description="Always null")
+    error: Failure | None = Field(description="Why it failed, or that it was stopped")
+    reason: str | None = Field(description="Who made it end, and how")
+    attempt: int = Field(ge=0, description="How often it was begun")
 
 
 COLUMNS = (*RunView.model_fields,)

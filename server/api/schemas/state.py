@@ -7,28 +7,56 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJson
 from ...graph.snapshots import VALUE
 from ...models import HistoryRequest, Place, StateChange, StateRequest
 from .base import NAMES_MAX, Body, Metadata, UuidText
+from .meta import InterruptView, Timestamp
 from .runs import Checkpoint
 
 HISTORY_MAX = 1_000
 NAME_MAX = 1_000
 
 
-class StateView(BaseModel):
-    """The state of a thread; with `select` only what was asked for."""
+class CheckpointView(BaseModel):
+    """Where a checkpoint lies."""
 
-    values: Any
-    next: list[str]
-    tasks: list[dict[str, Any]]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    checkpoint: dict[str, Any] | None
-    parent_checkpoint: dict[str, Any] | None
-    interrupts: list[dict[str, Any]]
-    checkpoint_id: str | None
-    parent_checkpoint_id: str | None
+    thread_id: str = Field(description="The thread")
+    checkpoint_ns: str = Field(default="", description="The namespace of a subgraph; empty for the root")
+    checkpoint_id: str | None = Field(
+        default=None, description="The checkpoint; null where there is none yet"
+    )
+    checkpoint_map: dict[str, Any] | None = Field(
+        default=None, description="The checkpoints of the graphs around it, by namespace"
+    )
+
+
+class TaskView(BaseModel):
+    """A node that is to run next, or ran in this step."""
+
+    id: str = Field(description="The id of the task")
+    name: str = Field(description="The node")
+    path: list[Any] = Field(description="Why it runs, in LangGraph's words")
+    error: str | None = Field(description="The exception that it raised, as Python shows it")
+    interrupts: list[InterruptView] = Field(description="What it asks")
+    checkpoint: CheckpointView | None = Field(description="Where the state of its subgraph lies")
+    state: "StateView | None" = Field(description="The state of its subgraph, with `subgraphs`")
+    result: Any = Field(description="What it wrote")
+
+
+class StateView(BaseModel):
+    """The state of a thread."""
+
+    values: Any = Field(description="The values of its channels")
+    next: list[str] = Field(description="The nodes that would run next")
+    tasks: list[TaskView] = Field(description="What is to run, or failed, or asks")
+    metadata: dict[str, Any] | None = Field(description="Of the checkpoint: its source, step, run and more")
+    created_at: Timestamp | None = Field(description="When the checkpoint was made")
+    checkpoint: CheckpointView | None = Field(description="Where it lies")
+    parent_checkpoint: CheckpointView | None = Field(description="Where the one before lies")
+    interrupts: list[InterruptView] = Field(description="All that the tasks ask")
+    checkpoint_id: str | None = Field(description="The id of the checkpoint once more, for older clients")
+    parent_checkpoint_id: str | None = Field(description="The id of the one before")
 
 
 FIELDS = (*StateView.model_fields,)
+SELECTING = "Only these fields, `values.<key>` being one of the values; without any all"
 
 
 def is_field(name: str) -> bool:
@@ -76,9 +104,9 @@ def _place(checkpoint: Checkpoint | None, checkpoint_id: str | None = None) -> P
 class StateRead(Body):
     """Which state to read: one checkpoint's, else the latest of a namespace."""
 
-    checkpoint: Checkpoint
-    subgraphs: bool = False
-    select: Select = Field(default_factory=list)
+    checkpoint: Checkpoint = Field(description="Which; an empty one is the latest")
+    subgraphs: bool = Field(default=False, description="Whether to show the states of subgraphs in the tasks")
+    select: Select = Field(default_factory=list, description=SELECTING)
 
     def to_request(self) -> StateRequest:
         """The request for the services."""
@@ -88,11 +116,11 @@ class StateRead(Body):
 class HistoryRead(Body):
     """Which states of the past to read."""
 
-    limit: int = Field(default=1, ge=1, le=HISTORY_MAX)
-    before: Before | None = None
-    metadata: Metadata = Field(default_factory=dict)
-    checkpoint: Checkpoint | None = None
-    select: Select = Field(default_factory=list)
+    limit: int = Field(default=1, ge=1, le=HISTORY_MAX, description="How many at most")
+    before: Before | None = Field(default=None, description="Only states before this checkpoint")
+    metadata: Metadata = Field(default_factory=dict, description="What theirs must contain")
+    checkpoint: Checkpoint | None = Field(default=None, description="Only of this subgraph, or only this one")
+    select: Select = Field(default_factory=list, description=SELECTING)
 
     def to_request(self) -> HistoryRequest:
         """The request for the services."""
@@ -109,9 +137,11 @@ class StateUpdate(Body):
     values: dict[str, Any] | list[Any] | None = Field(
         default=None, description="What the node returned; null only lets its edges decide what is next"
     )
-    as_node: str | None = Field(default=None, min_length=1, max_length=NAME_MAX)
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: UuidText | None = None
+    as_node: str | None = Field(
+        default=None, min_length=1, max_length=NAME_MAX, description="The node; else the last one that wrote"
+    )
+    checkpoint: Checkpoint | None = Field(default=None, description="Where to begin, also in a subgraph")
+    checkpoint_id: UuidText | None = Field(default=None, description="The same; `checkpoint` wins")
 
     def to_change(self) -> StateChange:
         """The change for the services."""
@@ -121,6 +151,6 @@ class StateUpdate(Body):
 class StateUpdated(BaseModel):
     """Where the new state lies, in the two forms that clients read."""
 
-    checkpoint: dict[str, Any]
-    configurable: dict[str, Any]
-    checkpoint_id: str
+    checkpoint: CheckpointView = Field(description="The new checkpoint")
+    configurable: CheckpointView = Field(description="The same, as a config has it")
+    checkpoint_id: str = Field(description="Its id")

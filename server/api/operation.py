@@ -1,0 +1,64 @@
+"""One operation of the REST door: how it is routed, and what the OpenAPI document says of it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..models import Json
+
+Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An answer that is not JSON: its type, what it holds, and how it looks."""
+
+    type: str
+    description: str
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. What follows from its kind is added by `failures`."""
+
+    method: str
+    path: str
+    handler: Handler
+    answer: Any  # a type that pydantic describes, a list of one as in Shape, a Media, or None: no body
+    body: Shape | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    query: dict[str, Json] = field(default_factory=dict)
+    paged: bool = False  # answers with the headers of api/paging.py
+    headers: tuple[str, ...] = ()  # that every success has; described in api/described.py
+    others: Mapping[int, Any] = field(default_factory=dict)  # successes of another status -> their answers
+
+    @property
+    def failures(self) -> list[int]:
+        """The statuses of errors: the named ones and those that every operation of its kind can give."""
+        found = set(self.errors)
+        if self.body is not None:
+            found |= {413, 422}  # larger than allowed; not JSON, or not of this shape
+        if "{" in self.path:
+            found.add(422)  # an id that is no UUID
+        if self.method != "GET":
+            found.add(507)  # a disk that takes no more
+        return sorted(found)
+
+    @property
+    def answers(self) -> dict[int, Any]:
+        """What a success answers, by status."""
+        return {self.status: self.answer, **self.others}
+
+    @property
+    def selects(self) -> bool:
+        """Whether the caller may name the fields that he wants, so that all others are absent."""
+        if "select" in self.query:
+            return True
+        return isinstance(self.body, type) and "select" in self.body.model_fields
