@@ -48,8 +48,9 @@ from .storage.checkpoints import EmbeddedSaver, open_saver
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
 from .storage.health import Health
+from .storage.item_store import ItemStore
 from .storage.migrate import migrate
-from .storage.store import EmbeddedStore, ItemStore
+from .storage.store import EmbeddedStore
 from .storage.vectors import in_c
 from .store_config import store_rules
 from .streaming.encode import encode
@@ -218,12 +219,12 @@ def _items(project: Project, database: SqliteDatabase) -> ItemStore:
     rules = store_rules(project.path, project.raw.get("store"))
     if rules.index is None:
         return ItemStore(database, encode, rules)
+    embeddings = load_embeddings(rules.index.embed, project.root)
     if not in_c():
         _log.warning(
             "searches by meaning are slow beyond some 10,000 items: "
             "the sqlite3 of this Python cannot load sqlite-vec, so vectors are compared in Python"
         )
-    embeddings = load_embeddings(rules.index.embed, project.root)
     return ItemStore(database, encode, rules, LaneEmbedding(embeddings, rules.index.dims))
 
 

@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, their output and their exit status."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -53,6 +54,23 @@ def test_a_graph_that_cannot_be_loaded_ends_the_start_with_status_3(command: str
     assert result.returncode == 3
     message = one_message(result)
     assert all(part in message for part in ("small", "small.py", "no_such_package"))
+
+
+@pytest.mark.parametrize(
+    ("store", "status", "named"),
+    [
+        ({"index": {"embed": "./embed.py:missing", "dims": 3}}, 3, "store.index.embed"),
+        ({"index": {"embed": "./small.py:GRAPH", "dims": 3}}, 3, 'no variable "GRAPH"'),
+        ({"ttl": {"default_ttl": 0}}, 2, "store.ttl.default_ttl"),
+    ],
+)
+def test_a_store_that_cannot_be_made_ends_the_start(
+    project: Path, store: dict[str, object], status: int, named: str
+) -> None:
+    project.write_text(json.dumps({"graphs": {"small": "./small.py:graph"}, "store": store}))
+    result = graphwire("serve", "--config", project, "--port", 0)
+    assert result.returncode == status
+    assert named in one_message(result)
 
 
 def test_the_traceback_of_a_failed_start_is_shown_when_asked_for(project: Path) -> None:

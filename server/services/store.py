@@ -10,7 +10,7 @@ import structlog
 from ..errors import EmbeddingFailed, RequestError
 from ..items import Item, ItemDelete, ItemGet, ItemOperation, ItemPut, ItemSearch, Namespace, NamespaceSearch
 from ..models import Caller
-from ..storage.store import ItemStore
+from ..storage.item_store import ItemStore
 
 RESERVED = "langgraph"  # as the first label
 _log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from server.errors import Invalid, RequestError
 from server.items import ItemPut, ItemSearch
 from server.storage.database import SqliteDatabase
 from server.storage.filters import CONDITIONS_MAX, DEPTH_MAX
+from server.storage.item_store import ItemStore
 from server.storage.migrate import migrate
-from server.storage.store import ItemStore
 
 # What somebody would break out of a statement or a JSON path with (reliability I4).
 HOSTILE = [

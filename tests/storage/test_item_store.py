@@ -24,11 +24,12 @@ from server.items import (
     NamespaceSearch,
     StoreRules,
 )
+from server.storage import item_store as module
 from server.storage import items as statements
-from server.storage import store as module
 from server.storage.database import SqliteDatabase
+from server.storage.item_store import SWEEP_MAX, ItemStore
 from server.storage.migrate import migrate
-from server.storage.store import SWEEP_MAX, EmbeddedStore, ItemStore
+from server.storage.store import EmbeddedStore
 from server.streaming.encode import encode
 
 NS = ("users", "u1")

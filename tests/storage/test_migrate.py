@@ -23,8 +23,8 @@ from server.errors import ConfigError
 from server.items import ItemSearch
 from server.storage.checkpoints import open_saver
 from server.storage.database import SqliteDatabase
+from server.storage.item_store import ItemStore
 from server.storage.migrate import migrate
-from server.storage.store import ItemStore
 from server.storage.tables import metadata
 
 
