@@ -283,7 +283,7 @@ async def test_the_python_sdk_waits_for_a_queued_run_that_is_cancelled(
     await asyncio.to_thread(gate.node, first)
     run = await client.runs.create(thread_id, "joke", input={"topic": "ice"})
     waiting = asyncio.ensure_future(client.runs.join(thread_id, run["run_id"]))
-    streaming = client.runs.join_stream(thread_id, run["run_id"])
+    streaming = client.runs.join_stream(thread_id, run["run_id"], last_event_id="-1")
     read = asyncio.ensure_future(anext(streaming))
     await client.runs.cancel(thread_id, run["run_id"], wait=True)
     assert (await waiting)["__run__"]["outcome"] == "interrupted"  # type: ignore[call-overload]
