@@ -1,7 +1,7 @@
 """Claims runs and sees them through: slots, stopping, draining. It knows runs, not graphs."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -35,17 +35,22 @@ class Worker:
         self._slots = slots
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
         self._reserved = 0
+        self._claiming = False
         self._loans = Loans()
         self.ended = 0  # how many attempts are over
         self.draining = False
+        self._closed = False
 
     async def work(self) -> None:
         """Claim runs for ever: whenever a signal says so, when a delayed run is due, and now and then."""
         while not self.draining:
             free = self._free()
+            self._claiming = free > 0
             claimed = await self._claim(free) if free > 0 else []
             for run in claimed:
                 self._execute(run)
+            self._claiming = False
+            self._tell_drain()
             if not claimed or len(claimed) < free:
                 await self._signals.wait("runs", await self._pause())
 
@@ -82,7 +87,7 @@ class Worker:
         asking = asker.get()  # a run that starts another one most likely waits for it then
         if asking:
             self._loans.check()
-        if (self.draining and not asking) or self._free(asking) <= 0:
+        if (self.draining and not asking) or self._closed or self._free(asking) <= 0:
             return False
         self._reserved += 1
         return True
@@ -91,11 +96,13 @@ class Worker:
         """See `services.runs.Starter`."""
         self._reserved -= 1
         self._offer()
+        self._tell_drain()
 
     def start(self, run: Run) -> None:
         """See `services.runs.Starter`."""
         self._reserved -= 1
         self._execute(run)
+        self._tell_drain()
 
     @contextmanager
     def lend(self, run_id: str) -> Iterator[None]:
@@ -122,6 +129,7 @@ class Worker:
         if current is not None and current[0] is attempt:
             del self._active[attempt.run.run_id]
             self._offer()
+            self._tell_drain()
         if not job.done.cancelled() and (failure := job.done.exception()) is not None:
             _log.error("an attempt ended without an outcome", run_id=attempt.run.run_id, exc_info=failure)
 
@@ -153,24 +161,43 @@ class Worker:
         """Claim no more and let runs end within the grace; then have the others end after the step at hand.
 
         What goes on even then is given up. The next process goes on with those runs, and no attempt counts.
+        Draining twice does nothing.
         """
+        if self.draining:
+            return
         self.draining = True
         self._signals.notify("runs")
         if self._active:
             _log.info("waiting for runs to end", runs=len(self._active), seconds=grace_seconds)
         last = min(DRAIN_SECONDS, grace_seconds)
-        await self._until_idle(grace_seconds - last)
-        left = list(self._active.values())
-        for attempt, _ in left:
+        await self._until(lambda: not self._active and not self._beginning, grace_seconds - last)
+        left = dict(self._active)  # those too that end between two steps now, and are not active any more
+        for attempt, _ in left.values():
             attempt.control.request_drain()
-        await self._until_idle(last)
-        for attempt, job in left:
-            attempt.handed_over = True
-            job.cancel()
+        await self._until(lambda: not self._active and not self._beginning, last)
+        self._closed = True
+        # A run that is just being started must not be forgotten as one that runs.
+        await self._until(lambda: not self._beginning, DRAIN_SECONDS)
+        left.update(self._active)
         if left:
-            await self._attempts.hand_over([attempt.run for attempt, _ in left])
+            await self._attempts.hand_over([_given_up(attempt, job) for attempt, job in left.values()])
 
-    async def _until_idle(self, seconds: float) -> None:
-        rest = [asyncio.wrap_future(job.done) for _, job in self._active.values()]
-        if rest and seconds > 0:
-            await asyncio.wait(rest, timeout=seconds)
+    @property
+    def _beginning(self) -> bool:
+        """Whether runs are being written as running whose execution has not begun."""
+        return self._reserved > 0 or self._claiming
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not holds() and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await self._signals.wait("drain", left)
+
+    def _tell_drain(self) -> None:
+        if self.draining:
+            self._signals.notify("drain")
+
+
+def _given_up(attempt: Attempt, job: Job[None]) -> Run:
+    attempt.handed_over = True
+    job.cancel(lambda: attempt.cancellable)
+    return attempt.run

@@ -113,7 +113,7 @@ class Broker(Protocol):
         """Entries after a cursor: those there are, else those that come within `seconds`.
 
         An empty batch means that the time is over; None that there is no such log. A cursor of another
-        epoch reads from the beginning. Raises `Cut` when the server closes its streams.
+        epoch reads from the beginning. Raises `Cut` where it would wait and the server closes its streams.
         """
 
     async def follow(self, thread_id: str, after: Cursor, seconds: float) -> Batch:
@@ -133,7 +133,7 @@ class Broker(Protocol):
         """Forget the logs that ended long enough ago."""
 
     def cut(self) -> None:
-        """Let every reader, present and future, raise `Cut`."""
+        """Let every reader, present and future, raise `Cut` when it has read what there is."""
 
 
 class Cut(Exception):

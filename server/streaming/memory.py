@@ -123,6 +123,8 @@ class MemoryBroker:
                 with self._lock:
                     log, lost = thread.at(after), thread.lost(after)
                 left = deadline - self._loop.time()
+                if log is None and not lost and self._cut:
+                    raise Cut
                 if lost or (log is None and left <= 0):
                     return Batch([], Cursor(after.epoch, after.offset + 1), int(lost))
                 if log is None:
@@ -133,18 +135,24 @@ class MemoryBroker:
     async def _read(self, log: Log, after: Cursor, deadline: float) -> Batch:
         """What is in a log after a place, or what comes there: also when the log is forgotten meanwhile."""
         while True:
-            with self._waiting(log.waiters) as waiter:
+            waiter = self._loop.create_future()
+            log.waiters.add(waiter)  # before the log is looked at, see _add
+            try:
                 batch = log.slice(after)
                 left = deadline - self._loop.time()
-                if batch.entries or batch.lost or left <= 0:
+                if batch.entries or batch.lost:
+                    return batch
+                if self._cut:
+                    raise Cut
+                if left <= 0:
                     return batch
                 await _first(waiter, left)
+            finally:
+                log.waiters.discard(waiter)
 
     @contextmanager
     def _following(self, thread_id: str) -> "Iterator[tuple[ThreadLog, asyncio.Future[None]]]":
-        """The log of a thread, with a waiter in it, so that it stays. Raises `Cut`."""
-        if self._cut:
-            raise Cut
+        """The log of a thread, with a waiter in it, so that it stays."""
         waiter = self._loop.create_future()
         with self._lock:
             thread = self._thread(thread_id)
@@ -155,18 +163,6 @@ class MemoryBroker:
             with self._lock:
                 thread.waiters.discard(waiter)
                 self._drop_unused(thread_id)
-
-    @contextmanager
-    def _waiting(self, waiters: Waiters) -> "Iterator[asyncio.Future[None]]":
-        """A waiter that is among the others before anything is looked at. Raises `Cut`."""
-        if self._cut:
-            raise Cut
-        waiter = self._loop.create_future()
-        waiters.add(waiter)
-        try:
-            yield waiter
-        finally:
-            waiters.discard(waiter)
 
     async def ended(self, run_id: str, seconds: float) -> Entry | None:
         log = self._logs.get(run_id)

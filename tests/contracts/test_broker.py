@@ -463,12 +463,29 @@ async def test_a_cut_reaches_every_waiting_reader(broker: Broker) -> None:
 
 
 async def test_a_cut_reaches_readers_that_come_later(broker: Broker) -> None:
-    broker.append(RUN, number(0))
     broker.cut()
     with pytest.raises(Cut):
         await broker.read(RUN, BEGINNING, LONG)
     with pytest.raises(Cut):
         await broker.ended(RUN, LONG)
+
+
+async def test_who_is_cut_has_read_what_there_is(broker: Broker) -> None:
+    broker.append(RUN, number(0))
+    tail = broker.tail(RUN)
+    assert tail is not None
+    broker.cut()
+    assert list((await held(broker)).entries) == [number(0)]
+    with pytest.raises(Cut):
+        await broker.read(RUN, tail, LONG)
+
+
+async def test_a_run_that_has_ended_is_read_to_its_end_also_after_the_cut(broker: Broker) -> None:
+    for index in range(2_000):
+        broker.append(RUN, number(index))
+    broker.end(RUN, b"{}")
+    broker.cut()
+    assert len(await everything(broker)) == 2_000
 
 
 async def test_a_cut_does_not_stop_the_writer(broker: Broker) -> None:

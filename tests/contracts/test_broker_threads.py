@@ -358,8 +358,9 @@ async def test_a_cut_reaches_followers_that_wait_for_a_run_and_within_one(broker
     broker.cut()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [Cut, Cut]
+    assert texts(await broker.follow(THREAD, BEGINNING, LONG)) == ["a"]
     with pytest.raises(Cut):
-        await broker.follow(THREAD, BEGINNING, 0)
+        await broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG)
 
 
 async def test_a_follower_that_gives_up_disturbs_nobody(broker: Broker) -> None:
