@@ -1,7 +1,8 @@
 """kill -9 at fifty random moments while twenty runs execute: what was told stays true.
 
 What users were told is compared with the database, and with a ledger that the nodes keep of themselves
-(graphs/ledger.py). FAULT_SEED repeats a run; the seed stands in the names of the tests.
+(graphs/ledger.py). FAULT_SEED takes the same random moments again, it stands in the names of the tests;
+FAULT_KILLS changes their number.
 """
 
 import itertools
@@ -22,12 +23,13 @@ import wire
 from fix_crowd import Stage, Told, User
 from fix_fork import Forker
 from fix_ledger import Ledger, Step, overlapping
-from fix_server import CONFIG, Server, start, stop
+from fix_server import CONFIG, Server, eventually, start, stop
 
 KILLS = int(os.environ.get("FAULT_KILLS", "50"))
 SEED = int(os.environ.get("FAULT_SEED", random.randrange(2**32)))
 USERS = 20
 ALIVE_SECONDS_MAX = 0.4  # how long a server lives once it answers
+END_SECONDS = 30  # in which every run ends after a restart (reliability D3)
 GRAPHS = CONFIG.with_name("faults.json")
 TRIES = {"BG_JOB_MAX_RETRIES": "1000"}
 
@@ -51,8 +53,16 @@ class Aftermath:
         return [step for step in self.steps if step.run == run]
 
     def rows(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(self.server.data_dir / "graphwire.db")) as database:
-            return database.execute(statement).fetchall()
+        return rows(self.server, statement)
+
+
+def rows(server: Server, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(server.data_dir / "graphwire.db")) as database:
+        return database.execute(statement).fetchall()
+
+
+def active_runs(server: Server) -> list[Any]:
+    return rows(server, "SELECT run_id FROM runs WHERE status IN ('pending', 'running')")
 
 
 def kill_one_after_another(
@@ -82,15 +92,19 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> Itera
         living = [pool.submit(user.live) for user in users]
         deaths = kill_one_after_another(stage, forker, folder, living)
         stage.enter(start(folder, GRAPHS, **TRIES), last=True)
-    yield Aftermath(stage.server, [user.result() for user in living], ledger.steps(), deaths)
-    stop(stage.server)
+    try:
+        # What was admitted in the moment of a kill is nobody's, and runs all the same.
+        eventually(lambda: active_runs(stage.server) == [], END_SECONDS)
+        yield Aftermath(stage.server, [user.result() for user in living], ledger.steps(), deaths)
+    finally:
+        stop(stage.server)
 
 
 def test_the_servers_died_in_the_middle_of_work(aftermath: Aftermath) -> None:
     unfinished = [step for step in aftermath.steps if step.ended is None]
     assert len(aftermath.deaths) == KILLS
     assert {step.pid for step in unfinished} <= set(aftermath.deaths)
-    assert len(unfinished) > KILLS * USERS / 4
+    assert len(unfinished) > 2 * KILLS  # of up to twenty each
 
 
 def test_every_run_came_to_its_end(aftermath: Aftermath) -> None:
