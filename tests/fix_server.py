@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fix_api
 import pytest
 import wire
 
@@ -65,7 +66,10 @@ class Server:
 
     # ---------------------------------------------------------------- requests
     def request(self, method: str, path: str, body: Any = None, **kwargs: Any) -> wire.Response:
-        return wire.request(self.port, method, path, body, **kwargs)
+        """Ask. Whatever is answered must be in the OpenAPI document: its status, its type, its fields."""
+        response = wire.request(self.port, method, path, body, **kwargs)
+        response.judge = fix_api.judge(method, path, response.status, response.header("content-type"))
+        return response
 
     def get(self, path: str) -> Any:
         """What a GET answers, which must be a success."""

@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,7 @@ class Response:
         self._method = method
         self.frames_seen = Frames()
         self.ended_by: str | None = None
+        self.judge: Callable[[bytes], None] = lambda body: None  # sees every body that came to its end
 
     @staticmethod
     def _header(line: bytes) -> tuple[str, str]:
@@ -138,7 +139,10 @@ class Response:
 
     def body(self) -> bytes:
         with self._socket:
-            return b"".join(self.chunks())
+            body = b"".join(self.chunks())
+        if self.ended_by in ("last chunk", "content-length"):
+            self.judge(body)
+        return body
 
     def json(self) -> Any:
         return json.loads(self.body().decode())

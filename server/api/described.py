@@ -3,6 +3,7 @@
 from ..models import Json
 from .operation import Media
 from .paging import NEXT, TOTAL
+from .schemas.events import EventView
 
 LOCATION, CONTENT_LOCATION = "location", "content-location"
 REQUEST_ID, RETRY_AFTER = "x-request-id", "retry-after"
@@ -24,12 +25,14 @@ HEADERS: dict[str, Json] = {
     NEXT: _header("The offset of the next page, if there is one", _COUNT, required=False),
 }
 
+_PRINTABLE = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"  # no blanks at the ends: HTTP drops them
+
 # Parameters in headers: of operations that start runs, and of streams that can be resumed.
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "A name for this call: made again, it returns the run that it made. Kept for 24 hours",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE},
 }
 LAST_EVENT_ID: Json = {
     "name": "Last-Event-ID",
@@ -89,6 +92,7 @@ RUN_STREAM = Media(
     _FRAMES + _RUN_EVENTS + "A run that somebody made end closes with `metadata`"
     ' `{"status": "run_done", "run_id", "outcome", "reason"}`.'
     " The stream ends when the run has ended; when the connection breaks off before, go on at `Location`.",
+    EventView,
     'event: metadata\r\ndata: {"run_id":"019aa…","attempt":1}\r\nid: 1763840000000-0\r\nretry: 1000\r\n\r\n'
     'event: values\r\ndata: {"topic":"ice"}\r\nid: 1763840000000-1\r\n\r\n',
 )
@@ -98,5 +102,6 @@ THREAD_STREAM = Media(
     ' `{"status": "run_done", "run_id", "outcome"}`. With the mode `state_update` also `state_update`'
     ' `{"state", "thread_id"}` when the state was changed. Ends when the thread is deleted.\n\n'
     + _RUN_EVENTS,
+    EventView,
 )
 PAGE = Media("text/html", "A page that needs nothing from the network")

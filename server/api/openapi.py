@@ -97,7 +97,8 @@ class _Schemas:
 
 def _shapes(operation: Operation) -> list[Any]:
     found = [*operation.answers.values(), operation.body]
-    return [shape for shape in found if shape is not None and not isinstance(shape, Media)]
+    shapes = [shape.events if isinstance(shape, Media) else shape for shape in found]
+    return [shape for shape in shapes if shape is not None]
 
 
 def _type(shape: Any) -> Any:
@@ -148,9 +149,13 @@ def _answer(operation: Operation, answer: Any, schemas: _Schemas) -> Json:
     if answer is None:
         return {"description": "Done", "headers": headers}
     if isinstance(answer, Media):
-        content: Json = {"schema": {"type": "string"}}
+        content: Json = {"schema": schemas.of(answer.events) if answer.events else {"type": "string"}}
         content |= {} if answer.example is None else {"example": answer.example}
-        return {"description": answer.description, "headers": headers, "content": {answer.type: content}}
+        return {
+            "description": answer.description,
+            "headers": headers,
+            "content": {answer.media_type: content},
+        }
     schema = schemas.of(answer, selected=operation.selects)
     return {
         "description": schemas.described(schema),
@@ -187,9 +192,9 @@ def _title(header: str) -> str:
 def _parameters(operation: Operation) -> list[Json]:
     found = [_path_parameter(name) for name in re.findall(r"{(\w+)", operation.path)]
     for name, schema in operation.query.items():
-        shown = {key: value for key, value in schema.items() if key != "description"}
-        text = {"description": schema["description"]} if "description" in schema else {}
-        found.append({"name": name, "in": "query", "required": False, **text, "schema": shown})
+        beside: Json = {key: schema[key] for key in ("required", "description") if key in schema}
+        inside = {key: value for key, value in schema.items() if key not in beside}
+        found.append({"name": name, "in": "query", "required": False, **beside, "schema": inside})
     if _item(operation.body) is RunCreate:
         found.append(described.IDEMPOTENCY_KEY)
     if (

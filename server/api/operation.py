@@ -16,10 +16,11 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An answer that is not JSON: its type, what it holds, and how it looks."""
+    """An answer that is not JSON: its type, what it holds, and, of a stream, of what and how it looks."""
 
-    type: str
+    media_type: str
     description: str
+    events: type[BaseModel] | None = None
     example: str | None = None
 
 

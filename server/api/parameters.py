@@ -89,3 +89,12 @@ HISTORY: Query = {
     "before": {"type": "string", "format": "uuid", "description": "Only states before this checkpoint"},
     **SELECT,
 }
+ITEM: Query = {
+    "namespace": {
+        "type": "string",
+        "required": True,
+        "description": "Where it lies: the labels joined with dots",
+    },
+    "key": {"type": "string", "required": True, "description": "Its name there"},
+    "refresh_ttl": {"type": "boolean", "description": "Whether its time to live begins anew"},
+}

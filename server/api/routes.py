@@ -30,19 +30,14 @@ from .schemas.store import (
     FoundNamespaces,
     ItemName,
     ItemsSearch,
-    ItemView,
     ItemWrite,
+    MaybeItemView,
     NamespacesSearch,
 )
 from .schemas.threads import ThreadCreate, ThreadView
 
 _MISSING = (404,)
 _ASKING = (400, 404, 424)  # the graph is asked
-_ITEM = {
-    "namespace": {"type": "string"},
-    "key": {"type": "string"},
-    "refresh_ttl": parameters.flag("Whether its time to live begins anew"),
-}
 _STORE = (400, 413, 422, 502)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -170,7 +165,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *RUNS,
     Operation("PUT", "/store/items", store.put, None, ItemWrite, status=204, errors=_STORE),
-    Operation("GET", "/store/items", store.get, ItemView, errors=(400, 422), query=_ITEM),
+    Operation("GET", "/store/items", store.get, MaybeItemView, errors=(400, 422), query=parameters.ITEM),
     Operation("DELETE", "/store/items", store.delete, None, ItemName, status=204, errors=(413, 422)),
     Operation("POST", "/store/items/search", store.search, FoundItems, ItemsSearch, errors=_STORE),
     Operation(

@@ -9,6 +9,7 @@ from ...items import Item, ItemPut, ItemSearch, Namespace, NamespaceSearch
 from ...models import Json
 from ...streaming.encode import raw
 from .base import NAMES_MAX, Body, Paged, storable
+from .meta import Timestamp
 
 LABEL_MAX = 256
 LABELS_MAX = 64
@@ -30,7 +31,12 @@ def _paths(value: Any) -> Any:
     return value or []
 
 
-Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_MAX), AfterValidator(_is_label)]
+Label = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=LABEL_MAX),
+    AfterValidator(_is_label),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LABEL_MAX, "pattern": r"^[^.\u0000]+$"}),
+]
 Labels = Annotated[list[Label], Field(max_length=LABELS_MAX)]
 Key = Annotated[str, StringConstraints(max_length=KEY_MAX, pattern=r"^[^\x00]*$")]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
@@ -46,8 +52,8 @@ Paths = Annotated[
 class ItemName(Body):
     """Which item."""
 
-    namespace: Labels = Field(default_factory=list)
-    key: Key
+    namespace: Labels = Field(default_factory=list, description="Where it lies, from the top down")
+    key: Key = Field(description="Its name there")
 
 
 class ItemWrite(ItemName):
@@ -55,8 +61,10 @@ class ItemWrite(ItemName):
 
     nullable = frozenset({"ttl"})
 
-    namespace: Labels
-    value: Annotated[dict[str, Any], storable(VALUE_BYTES_MAX)]
+    namespace: Labels = Field(description="Where it shall lie, from the top down; at least one label")
+    value: Annotated[dict[str, Any], storable(VALUE_BYTES_MAX)] = Field(
+        description="What it holds; takes the place of what was there"
+    )
     index: Paths | None = Field(
         default=None, description="Paths that a search by meaning looks into; false for none"
     )
@@ -74,12 +82,20 @@ class ItemWrite(ItemName):
 class ItemsSearch(Paged):
     """Which items to find."""
 
-    namespace_prefix: Labels = Field(default_factory=list)
-    filter: dict[str, Any] = Field(default_factory=dict)
+    namespace_prefix: Labels = Field(
+        default_factory=list, description="Only items at and below this namespace; empty: all"
+    )
+    filter: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What their values must hold: `{field: value}`, or `{field: {operator: value}}` with "
+        "`$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`",
+    )
     query: Annotated[str, StringConstraints(max_length=QUERY_MAX)] | None = Field(
         default=None, description="What the items shall be about; ignored without store.index"
     )
-    refresh_ttl: bool | None = None
+    refresh_ttl: bool | None = Field(
+        default=None, description="Whether the time to live of what is found begins anew"
+    )
 
     def to_search(self) -> ItemSearch:
         """The operation for the services."""
@@ -90,9 +106,9 @@ class ItemsSearch(Paged):
 class NamespacesSearch(Paged):
     """Which namespaces to find; `*` in a pattern is any one label."""
 
-    limit: int = Field(default=100, ge=1, le=1_000)
-    prefix: Labels = Field(default_factory=list)
-    suffix: Labels = Field(default_factory=list)
+    limit: int = Field(default=100, ge=1, le=1_000, description="How many at most")
+    prefix: Labels = Field(default_factory=list, description="What they begin with")
+    suffix: Labels = Field(default_factory=list, description="What they end with")
     max_depth: int | None = Field(
         default=None, ge=1, le=1_000, description="Labels to show, the others are cut"
     )
@@ -109,31 +125,34 @@ class NamespacesSearch(Paged):
 
 
 class ItemView(BaseModel):
-    """An item, or null."""
+    """An item of the store."""
 
-    namespace: list[str]
-    key: str
-    value: dict[str, Any]
-    created_at: str
-    updated_at: str
+    namespace: list[str] = Field(description="Where it lies, from the top down")
+    key: str = Field(description="Its name there")
+    value: dict[str, Any] = Field(description="What it holds")
+    created_at: Timestamp = Field(description="When it was first written")
+    updated_at: Timestamp = Field(description="When it was last written")
+
+
+MaybeItemView = Annotated[ItemView | None, Field(description="The item; null when there is none.")]
 
 
 class FoundItem(ItemView):
     """An item that was found, and how near it is to the query."""
 
-    score: float | None
+    score: float | None = Field(description="How near: 1 at most; null without a query or an index")
 
 
 class FoundItems(BaseModel):
     """A page of items."""
 
-    items: list[FoundItem]
+    items: list[FoundItem] = Field(description="The items, nearest or last written first")
 
 
 class FoundNamespaces(BaseModel):
     """A page of namespaces."""
 
-    namespaces: list[list[str]]
+    namespaces: list[list[str]] = Field(description="The namespaces, in their order")
 
 
 def item_view(item: Item) -> Json:

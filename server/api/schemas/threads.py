@@ -7,16 +7,19 @@ from pydantic import BaseModel, Field, field_validator
 from ...models import Thread
 from ...streaming.encode import raw
 from .base import Body, Metadata, UuidText
+from .meta import Timestamp, Uuid
 
 
 class ThreadCreate(Body):
     """The body of POST /threads."""
 
-    thread_id: UuidText | Literal[""] | None = None
-    metadata: Metadata = Field(default_factory=dict)
-    if_exists: Literal["raise", "do_nothing"] = "raise"
-    supersteps: list[dict[str, Any]] | None = None
-    ttl: dict[str, Any] | None = None
+    thread_id: UuidText | Literal[""] | None = Field(default=None, description="The caller's own id")
+    metadata: Metadata = Field(default_factory=dict, description="The caller's own")
+    if_exists: Literal["raise", "do_nothing"] = Field(
+        default="raise", description="Whether an id that exists is refused, or answered as it is"
+    )
+    supersteps: list[dict[str, Any]] | None = Field(default=None, description="Its past; not supported yet")
+    ttl: dict[str, Any] | None = Field(default=None, description="How long it lives; not supported yet")
 
     @field_validator("supersteps", "ttl")
     @classmethod
@@ -29,16 +32,16 @@ class ThreadCreate(Body):
 class ThreadView(BaseModel):
     """A thread as clients see it."""
 
-    thread_id: str
-    created_at: str
-    updated_at: str
-    state_updated_at: str
-    metadata: dict[str, Any]
-    status: Literal["idle", "busy", "interrupted", "error"]
-    config: dict[str, Any]
-    values: Any
-    error: dict[str, Any] | None
-    interrupts: dict[str, Any]
+    thread_id: Uuid = Field(description="Its id")
+    created_at: Timestamp = Field(description="When it was made")
+    updated_at: Timestamp = Field(description="When it changed in any way")
+    state_updated_at: Timestamp = Field(description="When its state changed")
+    metadata: dict[str, Any] = Field(description="The caller's own, with those of the last run")
+    status: Literal["idle", "busy", "interrupted", "error"] = Field(description="What it does")
+    config: dict[str, Any] = Field(description="Always empty: what configures a run stays with it")
+    values: Any = Field(description="The values of its state; null before there are any")
+    error: dict[str, Any] | None = Field(description="How the last run failed, if it did")
+    interrupts: dict[str, Any] = Field(description="What waits for an answer: task id -> questions")
 
 
 def thread_view(thread: Thread) -> dict[str, Any]:
