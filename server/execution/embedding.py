@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
 
+from ..storage import vectors
 from .lanes import Lane
 
 T = TypeVar("T")
@@ -23,31 +24,31 @@ class LaneEmbedding:
         self._dims = dims
         self._lane = Lane("embeddings", ThreadPoolExecutor(THREADS, "embed"))
 
-    def documents(self, texts: Sequence[str]) -> "Future[list[list[float]]]":
-        """A vector for each text. Raises what the embeddings raise, ValueError for other vectors."""
+    def documents(self, texts: Sequence[str]) -> "Future[list[bytes | None]]":
+        """A packed vector for each text. Raises what the embeddings raise, ValueError for other vectors."""
         return self._lane.submit(self._documents([*texts])).done
 
-    def query(self, text: str) -> "Future[list[float]]":
+    def query(self, text: str) -> "Future[bytes | None]":
         """The vector to look for. Raises the same."""
         return self._lane.submit(self._query(text)).done
 
-    async def _documents(self, texts: list[str]) -> list[list[float]]:
+    async def _documents(self, texts: list[str]) -> list[bytes | None]:
         found = await _in_time(self._embeddings.aembed_documents(texts))
-        made = [self._checked(vector) for vector in found]
+        made = [self._packed(vector) for vector in found]
         if len(made) != len(texts):
             raise ValueError(f"the embeddings made {len(made)} vectors of {len(texts)} texts")
         return made
 
-    async def _query(self, text: str) -> list[float]:
-        return self._checked(await _in_time(self._embeddings.aembed_query(text)))
+    async def _query(self, text: str) -> bytes | None:
+        return self._packed(await _in_time(self._embeddings.aembed_query(text)))
 
-    def _checked(self, vector: Any) -> list[float]:
+    def _packed(self, vector: Any) -> bytes | None:
         numbers = [float(number) for number in vector]
         if len(numbers) != self._dims:
             raise ValueError(
                 f"store.index.dims is {self._dims}, but the embeddings make vectors of {len(numbers)} numbers"
             )
-        return numbers
+        return vectors.pack(numbers)
 
 
 async def _in_time(work: Coroutine[Any, Any, T]) -> T:

@@ -5,9 +5,10 @@ Texts are embedded before the transaction that stores them (docs/decisions/0009)
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Protocol
 
 import orjson
@@ -26,7 +27,6 @@ from ..items import (
     StoreRules,
 )
 from . import items as statements
-from . import vectors
 from .database import Database, Tx
 
 TEXTS_MAX = 1_000  # of one item
@@ -36,12 +36,15 @@ WORTH_REFRESHING = 0.01
 
 
 class Embedding(Protocol):
-    """Makes vectors of texts, for any thread; a text without content is never asked for."""
+    """Makes vectors of texts, for any thread; a text without content is never asked for.
 
-    def documents(self, texts: Sequence[str]) -> "Future[list[list[float]]]":
-        """A vector for each text."""
+    They come packed (`storage.vectors`): to pack many is too much work for the loop that serves HTTP.
+    """
 
-    def query(self, text: str) -> "Future[list[float]]":
+    def documents(self, texts: Sequence[str]) -> "Future[list[bytes | None]]":
+        """A vector for each text; None for one without direction."""
+
+    def query(self, text: str) -> "Future[bytes | None]":
         """The vector to look for."""
 
 
@@ -163,11 +166,11 @@ class _Batch:
     def take(self, answers: list[Any]) -> None:
         """The answers to what was asked."""
         for index, vector in zip(self._queries, answers, strict=False):
-            self._vectors[index] = _packed([vector])
+            self._vectors[index] = [vector] if vector else []
         if len(answers) > len(self._queries):
             made = iter(answers[-1])
             for index, texts in enumerate(self._texts):
-                self._vectors[index] += _packed(next(made) for _ in texts)
+                self._vectors[index] += filter(None, islice(made, len(texts)))
 
     @property
     def reads(self) -> bool:
@@ -210,10 +213,6 @@ class _Batch:
         if ttl is None or ttl == math.inf:
             return Item(asked.namespace, asked.key, value, at, at)
         return Item(asked.namespace, asked.key, value, at, at, seconds() + ttl, ttl)
-
-
-def _packed(found: Iterable[Sequence[float]]) -> list[bytes]:
-    return [packed for vector in found if (packed := vectors.pack(vector))]
 
 
 def _is_stale(item: Item, at: float) -> bool:

@@ -9,51 +9,61 @@ from langgraph.store.base import ensure_embeddings
 
 from server.execution import embedding
 from server.execution.embedding import THREADS, LaneEmbedding
+from server.storage import vectors
 
 SECONDS = 10
+ONE = vectors.pack([1.0])
+places: list[object] = []
 
 
 def made(function: Any, dims: int = 1) -> LaneEmbedding:
     return LaneEmbedding(ensure_embeddings(function), dims)
 
 
-def place() -> float:
-    return float(threading.get_ident())
+def place() -> object:
+    """The thread and, if there is one, the loop."""
+    try:
+        return threading.get_ident(), asyncio.get_running_loop()
+    except RuntimeError:
+        return threading.get_ident(), None
 
 
 def synchronous(texts: list[str]) -> list[list[float]]:
-    return [[place()] for _ in texts]
+    places.append(place())
+    return [[2.0] for _ in texts]
 
 
 async def asynchronous(texts: list[str]) -> list[list[float]]:
     await asyncio.sleep(0)
-    return [[place()] for _ in texts]
+    return synchronous(texts)
 
 
 @pytest.mark.parametrize("function", [synchronous, asynchronous])
 async def test_texts_are_embedded_off_the_callers_thread(function: Any) -> None:
     lane = made(function)
-    (there,), (also,) = await asyncio.wrap_future(lane.documents(["a", "b"]))
-    assert there == also != place()
-    assert await asyncio.wrap_future(lane.query("a")) != [place()]
+    places.clear()
+    assert await asyncio.wrap_future(lane.documents(["a", "b"])) == [ONE, ONE]
+    assert await asyncio.wrap_future(lane.query("a")) == ONE
+    assert len(places) == 2
+    assert place() not in places
 
 
 def test_a_thread_that_blocks_may_ask() -> None:
     lane = made(asynchronous)
-    assert lane.documents(["a"]).result(SECONDS) == [lane.query("b").result(SECONDS)]
+    assert lane.documents(["a"]).result(SECONDS) == [lane.query("b").result(SECONDS)] == [ONE]
 
 
 async def test_all_loops_share_one_so_that_clients_inside_may_be_kept() -> None:
-    async def loop_of(texts: list[str]) -> list[list[float]]:
-        return [[float(id(asyncio.get_running_loop()))] for _ in texts]
+    lane = made(asynchronous)
+    places.clear()
 
-    lane = made(loop_of)
-    here = await asyncio.wrap_future(lane.query("a"))
-    assert await asyncio.to_thread(lambda: asyncio.run(_ask(lane))) == here
+    async def ask() -> None:
+        await asyncio.wrap_future(lane.query("a"))
 
-
-async def _ask(lane: LaneEmbedding) -> list[float]:
-    return await asyncio.wrap_future(lane.query("a"))
+    await ask()
+    await asyncio.to_thread(lambda: asyncio.run(ask()))
+    assert len(places) == 2
+    assert len(set(places)) == 1
 
 
 def test_synchronous_functions_run_beside_each_other() -> None:
@@ -64,7 +74,7 @@ def test_synchronous_functions_run_beside_each_other() -> None:
         return [[1.0] for _ in texts]
 
     lane = made(meet)
-    assert [asked.result(SECONDS) for asked in [lane.query("a") for _ in range(THREADS)]] == [[1.0]] * THREADS
+    assert [asked.result(SECONDS) for asked in [lane.query("a") for _ in range(THREADS)]] == [ONE] * THREADS
 
 
 @pytest.mark.parametrize("failure", [ValueError("odd"), SystemExit(3)], ids=repr)
@@ -77,7 +87,7 @@ def test_what_embeddings_raise_reaches_who_asked_and_the_next_are_answered(failu
     lane = made(fails)
     with pytest.raises(type(failure)):
         lane.documents(["bad"]).result(SECONDS)
-    assert lane.documents(["good"]).result(SECONDS) == [[1.0]]
+    assert lane.documents(["good"]).result(SECONDS) == [ONE]
 
 
 @pytest.mark.parametrize(

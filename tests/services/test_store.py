@@ -23,10 +23,10 @@ NOBODY = Caller()
 class NoEmbedding:
     """Embeddings whose provider refuses."""
 
-    def documents(self, texts: Sequence[str]) -> "Future[list[list[float]]]":
+    def documents(self, texts: Sequence[str]) -> "Future[list[bytes | None]]":
         return self._refusal()
 
-    def query(self, text: str) -> "Future[list[float]]":
+    def query(self, text: str) -> "Future[bytes | None]":
         return self._refusal()
 
     def _refusal(self) -> "Future[Any]":

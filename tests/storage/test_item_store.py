@@ -26,6 +26,7 @@ from server.items import (
 )
 from server.storage import item_store as module
 from server.storage import items as statements
+from server.storage import vectors
 from server.storage.database import SqliteDatabase
 from server.storage.item_store import SWEEP_MAX, ItemStore
 from server.storage.migrate import migrate
@@ -56,15 +57,15 @@ class Letters:
         self.hold: list[Future[Any]] | None = None
         self.failure: BaseException | None = None
 
-    def documents(self, texts: Sequence[str]) -> "Future[list[list[float]]]":
+    def documents(self, texts: Sequence[str]) -> "Future[list[bytes | None]]":
         return self._answer([*texts], [self._vector(text) for text in texts])
 
-    def query(self, text: str) -> "Future[list[float]]":
+    def query(self, text: str) -> "Future[bytes | None]":
         return self._answer([text], self._vector(text))
 
     @staticmethod
-    def _vector(text: str) -> list[float]:
-        return [float(text.count(letter)) for letter in "abc"]
+    def _vector(text: str) -> bytes | None:
+        return vectors.pack([text.count(letter) for letter in "abc"])
 
     def _answer(self, texts: list[str], answer: Any) -> "Future[Any]":
         self.asked.append(texts)
@@ -270,6 +271,7 @@ def test_what_has_expired_is_not_there(store: ItemStore, time: Clock) -> None:
     assert get(store, "short", refresh=False) == {}
     time.time += 0.1
     assert (get(store, "short"), search(store)) == (None, ["long"])
+    assert (item(store, "long").expires_at, item(store, "long").ttl_seconds) == (None, None)
 
 
 @pytest.mark.parametrize("rule", [True, False])
@@ -285,6 +287,16 @@ def test_a_read_prolongs_a_life_if_it_or_the_rule_says_so(
         assert read()
         time.time += 6
         assert (get(store, "k", refresh=False) is not None) is prolongs
+
+
+def test_what_expires_between_its_reading_and_its_prolonging_stays_dead(
+    database: SqliteDatabase, store: ItemStore, time: Clock
+) -> None:
+    put(store, "k", ttl_seconds=10)
+    read = item(store, "k")
+    time.time += 10
+    database.write_now(lambda tx: statements.refresh(tx, [read], time.time))
+    assert get(store, "k") is None
 
 
 def test_a_search_prolongs_what_it_shows_and_nothing_else(store: ItemStore, time: Clock) -> None:
@@ -434,7 +446,7 @@ async def test_nobody_waits_for_embeddings_but_who_asked(indexed: ItemStore, let
     async with asyncio.timeout(10):
         await indexed.run([ItemPut(NS, "quick", {"other": 1})])
         assert [found.key for found in (await indexed.run([ItemSearch()]))[0]] == ["quick"]
-    letters.hold[0].set_result([[1.0, 0.0, 0.0]])
+    letters.hold[0].set_result([None])
     await slow
     assert get(indexed, "slow") == {"text": "a"}
 
@@ -514,6 +526,13 @@ async def test_graphs_meet_the_rules_for_namespaces_as_value_errors(
 ) -> None:
     with pytest.raises(ValueError, match=r"[Nn]amespace"):
         await graphs.aput(namespace, "k", {})
+
+
+async def test_a_batch_of_graphs_is_checked_as_well(graphs: EmbeddedStore) -> None:
+    operations = (PutOp(("a.b",), "k", {}), GetOp(("a.b",), "k"), SearchOp(("",)))
+    for operation in operations:
+        with pytest.raises(ValueError, match=r"[Nn]amespace"):
+            await graphs.abatch([operation])
 
 
 async def test_graphs_meet_filters_that_make_no_sense_as_value_errors(graphs: EmbeddedStore) -> None:
