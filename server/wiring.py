@@ -12,6 +12,7 @@ import structlog
 
 from . import __version__, heap
 from .backend import Backend
+from .checkpointer_config import retention_rules
 from .config import Project, Settings, load_webhooks
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
@@ -33,15 +34,20 @@ from .services import (
     Graphs,
     Readers,
     Removal,
+    Retention,
     Runs,
     Services,
     State,
     StateUpdates,
     Store,
+    ThreadCopies,
     Threads,
+    ThreadSearch,
 )
 from .services.addresses import SystemResolver
 from .services.deliveries import Outbox
+from .services.erasure import Eraser
+from .services.expiry import Expiry
 from .services.naming import Names
 from .services.webhook_policy import WebhookPolicy
 from .storage.checkpoints import EmbeddedSaver, open_saver
@@ -115,6 +121,10 @@ class _Engine:
         broker = MemoryBroker(_log_limits(settings))
         return cls(database, open_saver(database), items, catalog, broker, LocalSignals(), lanes)
 
+    @property
+    def eraser(self) -> Eraser:
+        return Eraser(self.database, self.broker, self.signals)
+
     async def off_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Ask a graph without running it."""
         # Shielded: whoever stops waiting must not make the lane believe that the work has ended.
@@ -136,12 +146,16 @@ async def _running(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
     )
     await attempts.recover()
+    rules = retention_rules(project.path, project.raw.get("checkpointer"))
+    expiry = Expiry(database, engine.eraser, rules)
+    await expiry.begin()
     work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "claim runs": worker.work,
         "stop runs": worker.obey,
         "watch lanes": lambda: engine.lanes.watch(blocking_place),
         "sweep": lambda: sweep(engine.broker, worker),
         "sweep items": lambda: every(engine.items.rules.sweep_seconds, engine.items.sweep),
+        "sweep threads": lambda: every(rules.sweep_seconds, expiry.sweep),
         "forget": lambda: every(FORGET_SECONDS, Names(database).forget, Outbox(database).forget),
         "send webhooks": webhooks.work,
     }
@@ -173,6 +187,9 @@ def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Ser
         removal=Removal(database, broker, runs, *asking),
         state_updates=StateUpdates(database, broker, threads, *asking),
         store=Store(engine.items),
+        thread_search=ThreadSearch(database),
+        thread_copies=ThreadCopies(database),
+        retention=Retention(database, engine.eraser),
     )
 
 

@@ -72,6 +72,7 @@ XRAY: Query = {
 }
 RECURSE: Query = {"recurse": flag("Whether to go into the subgraphs of subgraphs")}
 DELETE_THREADS: Query = {"delete_threads": flag("Whether to delete the threads that last used it as well")}
+INCLUDE: Query = {"include": words(("ttl",), "What to show besides; other words are ignored")}
 THREAD_STREAM: Query = {
     name: words(THREAD_MODES, "What to tell of; `run_modes` if nothing is said. Both names mean the same")
     for name in ("stream_modes", "stream_mode")

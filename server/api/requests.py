@@ -133,6 +133,12 @@ def words(request: Request, name: str) -> frozenset[str]:
     return frozenset(word for word in found if word)
 
 
+def preferences(request: Request) -> frozenset[str]:
+    """What the header `Prefer` asks for (RFC 7240), such as `return=minimal`."""
+    parts = ",".join(request.headers.getlist("prefer")).lower().split(",")
+    return frozenset(part.partition(";")[0].replace(" ", "").replace('"', "") for part in parts)
+
+
 def _list(text: str) -> list[str]:
     if text.startswith("["):
         try:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import assistants, following, meta, parameters, state, store, threads
+from . import assistants, following, meta, parameters, state, store
 from .described import LOCATION, PAGE, THREAD_STREAM
 from .operation import Handler, Operation
 from .run_routes import RUNS
@@ -34,7 +34,7 @@ from .schemas.store import (
     MaybeItemView,
     NamespacesSearch,
 )
-from .schemas.threads import ThreadCreate, ThreadView
+from .thread_routes import THREADS
 
 _MISSING = (404,)
 _ASKING = (400, 404, 424)  # the graph is asked
@@ -118,9 +118,7 @@ OPERATIONS: tuple[Operation, ...] = (
         VersionChoice,
         errors=_MISSING,
     ),
-    Operation("POST", "/threads", threads.create, ThreadView, ThreadCreate, errors=(409,)),
-    Operation("GET", "/threads/{thread_id}", threads.get, ThreadView, errors=_MISSING),
-    Operation("DELETE", "/threads/{thread_id}", threads.delete, None, status=204, errors=_MISSING),
+    *THREADS,
     Operation(
         "GET", "/threads/{thread_id}/state", state.get, StateView, errors=_ASKING, query=parameters.STATE
     ),

@@ -3,9 +3,8 @@
 import importlib.metadata
 from typing import Any
 
-from langgraph.types import Command, Send
-
 from .. import __version__
+from ..graph.commands import command
 from ..models import Json, Run
 
 LANGGRAPH_VERSION = importlib.metadata.version("langgraph")
@@ -13,32 +12,8 @@ LANGGRAPH_VERSION = importlib.metadata.version("langgraph")
 
 def graph_input(run: Run) -> Any:
     """What the graph is started with: the command that was sent, else the input (contract/runs.md 4, 11)."""
-    command = run.kwargs.get("command")
-    return _command(command) if command else run.kwargs.get("input")
-
-
-def _command(fields: Json) -> Command[Any]:
-    arguments: dict[str, Any] = {}
-    if fields.get("goto"):
-        arguments["goto"] = _goto(fields["goto"])
-    if fields.get("update") is not None:
-        arguments["update"] = _update(fields["update"])
-    if "resume" in fields:
-        arguments["resume"] = fields["resume"]
-    return Command(**arguments)
-
-
-def _goto(goto: Any) -> Any:
-    targets = goto if isinstance(goto, list) else [goto]
-    return [
-        Send(target["node"], target.get("input")) if isinstance(target, dict) else target
-        for target in targets
-    ]
-
-
-def _update(update: Any) -> Any:
-    """A dict, or a list of [key, value] pairs, which langgraph wants as tuples."""
-    return [(key, value) for key, value in update] if isinstance(update, list) else update
+    fields = run.kwargs.get("command")
+    return command(fields) if fields else run.kwargs.get("input")
 
 
 def runnable_config(run: Run, url: str) -> Json:

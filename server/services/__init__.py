@@ -8,10 +8,13 @@ from .deliveries import Deliveries
 from .graphs import Graphs
 from .readers import Readers
 from .removal import Removal
+from .retention import Retention
 from .runs import Runs
 from .state import State
 from .state_update import StateUpdates
 from .store import Store
+from .thread_copy import ThreadCopies
+from .thread_search import ThreadSearch
 from .threads import Threads
 
 __all__ = [
@@ -21,11 +24,14 @@ __all__ = [
     "Graphs",
     "Readers",
     "Removal",
+    "Retention",
     "Runs",
     "Services",
     "State",
     "StateUpdates",
     "Store",
+    "ThreadCopies",
+    "ThreadSearch",
     "Threads",
 ]
 
@@ -44,3 +50,6 @@ class Services:
     removal: Removal
     state_updates: StateUpdates
     store: Store
+    thread_search: ThreadSearch
+    thread_copies: ThreadCopies
+    retention: Retention

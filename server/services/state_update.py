@@ -2,18 +2,21 @@
 
 A graph computes the change off the loop and writes into a staged saver. One transaction then commits it with
 the thread's row, if the thread is still what it was: otherwise the change is computed anew. What a change may
-say is in contract/resources.md 5.2.
+say is in contract/resources.md 5.2. A new thread with a past is such a change too: all of it, or nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from weakref import WeakValueDictionary
 
-from ..clock import now
+from ..clock import new_id, now
 from ..errors import Conflict, Contradiction, Overloaded
-from ..graph.catalog import Catalog
+from ..graph.catalog import Catalog, Graph
+from ..graph.commands import superstep
 from ..graph.snapshots import address, interrupts_by_task, snapshot_json
 from ..models import Caller, Json, Outcome, Place, RunStatus, StateChange, Thread, ThreadStatus
 from ..storage import runs
@@ -23,11 +26,16 @@ from ..storage.database import Database, Tx
 from ..storage.staged import StagedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode, raw
+from ..threads import NewThread
 from .state import OffLoop, ask, config_of, graph_of, missing_checkpoint
-from .threads import Threads, missing
+from .threads import Threads, add, missing, new_thread, taken
 
 TRIES = 10  # how often a change is computed before the caller is told that others are faster
 TURN_SECONDS = 60.0  # the longest that a change waits for earlier ones on its thread
+
+Writing = Callable[
+    [Graph, Any], Awaitable[Any]
+]  # writes into a graph where a config leads; returns where it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +74,42 @@ class StateUpdates:
         Raises NotFound (thread, graph, checkpoint), Contradiction for a thread without a graph, Conflict
         while a run is waiting or running, GraphFailed for what the graph does not take, Overloaded.
         """
+
+        async def write(graph: Graph, config: Any) -> Any:
+            return await graph.aupdate_state(config, change.values, change.as_node)
+
         async with self._turn(thread_id):
             for _ in range(TRIES):
                 thread = await self._threads.get(caller, thread_id)
-                if (written := await self._try(thread, change)) is not None:
-                    return written
+                computed = await self._computed(thread, write, change.place)
+                if await self._database.write(partial(_commit, thread=thread, computed=computed)):
+                    self._tell(thread, computed)
+                    return computed.written
         raise Conflict(f"Thread {thread_id} keeps changing while its state is updated; try again")
+
+    async def create(self, caller: Caller, new: NewThread) -> Thread:
+        """Make a thread with the past that its supersteps describe, or none.
+
+        With `do_nothing` they are written into a thread of that id which exists (contract/resources.md 4.2).
+        Raises Conflict otherwise, and for the rest like `update`.
+        """
+
+        async def write(graph: Graph, config: Any) -> Any:
+            return await graph.abulk_update_state(config, [superstep(writes) for writes in new.supersteps])
+
+        thread_id = new.thread_id or new_id()
+        async with self._turn(thread_id):
+            for _ in range(TRIES):
+                found = await self._database.read(lambda tx: statements.get(tx, thread_id))
+                if found is not None and new.if_exists != "do_nothing":
+                    raise taken(thread_id)
+                thread = found or new_thread(thread_id, new.metadata)
+                computed = await self._computed(thread, write, Place())
+                commit = _commit if found else partial(_commit_new, new)
+                if await self._database.write(partial(commit, thread=thread, computed=computed)):
+                    self._tell(thread, computed)
+                    return await self._threads.get(caller, thread_id)
+        raise Conflict(f"Thread {thread_id} keeps changing while its state is written; try again")
 
     @asynccontextmanager
     async def _turn(self, thread_id: str) -> AsyncIterator[None]:
@@ -87,8 +125,7 @@ class StateUpdates:
         finally:
             lock.release()
 
-    async def _try(self, thread: Thread, change: StateChange) -> Json | None:
-        """Compute and commit; None when the thread has changed meanwhile."""
+    async def _computed(self, thread: Thread, write: Writing, place: Place) -> _Computed:
         graph_id = graph_of(thread, self._catalog)
         if graph_id is None:
             raise Contradiction(
@@ -96,26 +133,25 @@ class StateUpdates:
                 "or put a graph's name into its metadata as graph_id"
             )
         await self._database.read(lambda tx: _refuse_busy(tx, thread.thread_id))
-        computed = await ask(self._off_loop, "take the update", self._compute(thread, graph_id, change))
-        if not await self._database.write(lambda tx: _commit(tx, thread, computed)):
-            return None
-        told = {"state": raw(computed.state), "thread_id": thread.thread_id}
-        self._broker.note(thread.thread_id, Entry("state_update", encode(told)))
-        return computed.written
+        return await ask(self._off_loop, "take the update", self._compute(thread, graph_id, write, place))
 
-    async def _compute(self, thread: Thread, graph_id: str, change: StateChange) -> _Computed:
+    async def _compute(self, thread: Thread, graph_id: str, write: Writing, place: Place) -> _Computed:
         saver = StagedSaver(self._saver, {"graph_id": graph_id, "thread_id": thread.thread_id})
-        config = config_of(thread, change.place)
+        config = config_of(thread, place)
         async with self._catalog.open(graph_id, config, checkpointer=saver, access="threads.update") as graph:
             # LangGraph would begin with an empty state and so wipe the thread's.
-            if change.place != Place() and (await graph.aget_state(config)).created_at is None:
-                raise missing_checkpoint(thread.thread_id, change.place)
-            written = await graph.aupdate_state(config, change.values, change.as_node)
+            if place != Place() and (await graph.aget_state(config)).created_at is None:
+                raise missing_checkpoint(thread.thread_id, place)
+            written = await write(graph, config)
             # The row shows the root, also when a subgraph's state was written.
             root = await graph.aget_state(config_of(thread, Place()))
         status = ThreadStatus.interrupted if root.next else ThreadStatus.idle
         outcome = Outcome(RunStatus.success, status, encode(root.values), encode(interrupts_by_task(root)))
         return _Computed(saver, outcome, address(written) or {}, encode(snapshot_json(root)))
+
+    def _tell(self, thread: Thread, computed: _Computed) -> None:
+        told = {"state": raw(computed.state), "thread_id": thread.thread_id}
+        self._broker.note(thread.thread_id, Entry("state_update", encode(told)))
 
 
 def _refuse_busy(tx: Tx, thread_id: str) -> None:
@@ -135,3 +171,11 @@ def _commit(tx: Tx, thread: Thread, computed: _Computed) -> bool:
     outcome = computed.outcome
     statements.set_outcome(tx, thread.thread_id, outcome, outcome.thread_status, now())
     return True
+
+
+def _commit_new(new: NewThread, tx: Tx, thread: Thread, computed: _Computed) -> bool:
+    """The thread with its past. False when somebody else has made one of that id."""
+    if statements.exists(tx, thread.thread_id):
+        return False
+    add(tx, thread, new.ttl)
+    return _commit(tx, thread, computed)

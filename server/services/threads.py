@@ -1,27 +1,49 @@
-"""Rules of threads: create, read, delete."""
+"""Rules of a thread (contract/resources.md 4): how it begins, what it is called, how long it lives.
+
+- Its metadata are the client's, save for the names of the server's own; a run writes `graph_id` and
+  `assistant_id` into them. They stay small, however they are put together.
+- It lives for ever, or for its TTL after its last change. A thread that is busy is never swept away.
+- It is busy while a run waits or runs, and only then; what it shows otherwise is what the last run left
+  (docs/run-states.md). Its state is changed in `state_update.py`.
+- Deleting it stops what runs for it: `erasure.py`. Searching: `thread_search.py`. Copying: `thread_copy.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
 from ..clock import new_id, now
-from ..errors import Conflict, NotFound
-from ..models import Caller, Json, Thread, ThreadStatus
-from ..storage import runs, traces
+from ..errors import Conflict, Invalid, NotFound
+from ..models import METADATA_BYTES_MAX, Caller, Json, Thread, ThreadStatus
 from ..storage import threads as statements
+from ..storage import ttls
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
+from ..streaming.encode import encode
 from ..streaming.signals import Signals
-from .admission import STOP_WAIT_SECONDS, Displaced, Ended, displace, tell
-from .endings import DELETED, THREAD_GONE
+from ..threads import NewThread, Ttl
+from .erasure import Eraser
 
 # The server writes these three itself; what a client says of them is dropped (contract/resources.md 4.1).
 _OWN = ("thread_id", "run_id", "assistant_id")
-
-THREAD_DELETED = "the thread was deleted"
+METADATA_KEYS_MAX = 1_000  # each is a row of the index (reliability A10)
 
 
 def new_thread(thread_id: str, metadata: Json) -> Thread:
-    """A thread that has not run."""
+    """A thread that has not run. Raises Invalid for metadata that are too much."""
     at = now()
-    kept = {key: value for key, value in metadata.items() if key not in _OWN}
-    return Thread(thread_id, at, at, at, kept, ThreadStatus.idle, {}, None, None)
+    return Thread(thread_id, at, at, at, described({}, metadata), ThreadStatus.idle, {}, None, None)
+
+
+def described(metadata: Json, change: Mapping[str, Any]) -> Json:
+    """Metadata after a client's change of some keys. Raises Invalid."""
+    merged = {**metadata, **{key: value for key, value in change.items() if key not in _OWN}}
+    if len(merged) > METADATA_KEYS_MAX:
+        raise Invalid(f"metadata: must have at most {METADATA_KEYS_MAX} keys, with what is there")
+    if len(encode(merged)) > METADATA_BYTES_MAX:
+        raise Invalid(f"metadata: must be at most {METADATA_BYTES_MAX} bytes of JSON, with what is there")
+    return merged
 
 
 def missing(thread_id: str) -> NotFound:
@@ -29,24 +51,43 @@ def missing(thread_id: str) -> NotFound:
     return NotFound(f"Thread with ID {thread_id} not found")
 
 
+def taken(thread_id: str) -> Conflict:
+    """The error for an id that another thread has."""
+    return Conflict(f"Thread with ID {thread_id} already exists")
+
+
+def later(at: str, minutes: float) -> str:
+    """A time in the form of `now()`, so many minutes after another."""
+    return (datetime.fromisoformat(at) + timedelta(minutes=minutes)).isoformat(timespec="microseconds")
+
+
+def add(tx: Tx, thread: Thread, ttl: Ttl | None) -> None:
+    """Store a new thread; without a TTL of its own it gets the default, if there is one."""
+    statements.add(tx, thread)
+    if ttl is not None:
+        ttls.put(tx, thread.thread_id, replace(ttl, expires_at=later(thread.updated_at, ttl.minutes)))
+
+
 class Threads:
     """The threads of this server."""
 
     def __init__(self, database: Database, broker: Broker, signals: Signals) -> None:
         self._database = database
-        self._broker = broker
-        self._signals = signals
+        self._eraser = Eraser(database, broker, signals)
 
-    async def create(self, caller: Caller, thread_id: str | None, metadata: Json, if_exists: str) -> Thread:
-        """Make a thread. An id that exists: Conflict, or with `do_nothing` the thread as it is."""
-        thread = new_thread(thread_id or new_id(), metadata)
+    async def create(self, caller: Caller, new: NewThread) -> Thread:
+        """Make a thread without a past; `StateUpdates.create` makes one with supersteps.
+
+        An id that exists: Conflict, or with `do_nothing` the thread as it is.
+        """
+        thread = new_thread(new.thread_id or new_id(), new.metadata)
 
         def work(tx: Tx) -> Thread:
-            if thread_id is not None and (found := statements.get(tx, thread_id)):
-                if if_exists == "do_nothing":
+            if new.thread_id is not None and (found := statements.get(tx, new.thread_id)):
+                if new.if_exists == "do_nothing":
                     return found
-                raise Conflict(f"Thread with ID {thread_id} already exists")
-            statements.add(tx, thread)
+                raise taken(new.thread_id)
+            add(tx, thread, new.ttl)
             return thread
 
         return await self._database.write(work)
@@ -58,36 +99,36 @@ class Threads:
             raise missing(thread_id)
         return found
 
-    async def delete(self, caller: Caller, thread_id: str) -> None:
-        """Delete a thread with its runs and checkpoints. Raises NotFound.
+    async def get_with_ttl(self, caller: Caller, thread_id: str) -> tuple[Thread, Ttl | None]:
+        """One thread, and how long it lives if not for ever. Raises NotFound."""
+        thread = await self.get(caller, thread_id)
+        ttl = await self._database.read(lambda tx: ttls.get(tx, thread_id))
+        if ttl is None:
+            return thread, None
+        expires_at = max(ttl.expires_at, later(thread.updated_at, ttl.minutes))
+        return thread, replace(ttl, expires_at=expires_at)
 
-        What runs for it is stopped first: when this returns, no step of it begins any more (reliability D9).
-        Code that cannot be stopped finds its run gone: the fence refuses its writes.
+    async def update(self, caller: Caller, thread_id: str, metadata: Json, ttl: Ttl | None) -> Thread:
+        """Change some keys of the metadata, and the TTL if one is given; its time begins anew in any case.
+
+        Raises NotFound, Invalid.
         """
-        displaced = await self._database.write(lambda tx: self._stop_all(tx, thread_id))
-        tell(self._broker, self._signals, displaced)
-        for run_id in displaced.stopping:
-            await self._broker.ended(run_id, STOP_WAIT_SECONDS)
 
-        def work(tx: Tx) -> list[Ended]:
-            if not statements.exists(tx, thread_id):
+        def work(tx: Tx) -> Thread | None:
+            found = statements.metadata_of(tx, thread_id)
+            if found is None:
                 raise missing(thread_id)
-            active = runs.active(tx, thread_id)
-            stopped = [Ended.of(tx, run, DELETED, THREAD_DELETED) for run in active]
-            traces.delete_thread(tx, thread_id)
-            statements.remove(tx, thread_id)
-            return stopped
+            at = now()
+            statements.describe(tx, thread_id, described(found, metadata), at)
+            if ttl is not None:
+                ttls.put(tx, thread_id, replace(ttl, expires_at=later(at, ttl.minutes)))
+            return statements.get(tx, thread_id)
 
-        for ended in await self._database.write(work):
-            self._broker.append(ended.run_id, ended.how)
-            self._broker.end(ended.run_id, ended.returned)
-        self._broker.note(thread_id, THREAD_GONE)
-        self._signals.notify("stop")
+        thread = await self._database.write(work)
+        assert thread is not None
+        return thread
 
-    def _stop_all(self, tx: Tx, thread_id: str) -> Displaced:
-        if not statements.exists(tx, thread_id):
+    async def delete(self, caller: Caller, thread_id: str) -> None:
+        """Delete a thread with its runs and checkpoints; nothing runs for it any more. Raises NotFound."""
+        if not await self._eraser.erase(thread_id):
             raise missing(thread_id)
-        displaced = Displaced()
-        for run in runs.active(tx, thread_id):
-            displace(tx, run, "delete", THREAD_DELETED, displaced)
-        return displaced

@@ -33,10 +33,15 @@ def contains(tx: Tx, column: ColumnElement[Any], wanted: Json) -> list[Condition
     """
     if not wanted:
         return []
+    check(column, wanted)
+    return _CONTAINS[tx.dialect.name](column, wanted)
+
+
+def check(column: ColumnElement[Any], wanted: Json) -> None:
+    """Raises Invalid for a filter beyond the limits."""
     if size(wanted) > CONDITIONS_MAX or depth(wanted) > DEPTH_MAX:
         limits = f"at most {CONDITIONS_MAX} keys and items on {DEPTH_MAX} levels"
         raise Invalid(f"{getattr(column, 'name', 'filter')}: a filter has {limits}")
-    return _CONTAINS[tx.dialect.name](column, wanted)
 
 
 def includes(column: ColumnElement[Any], text: str) -> Condition:
@@ -59,7 +64,9 @@ class Order:
             raise Invalid(f"sort_by: must be one of {', '.join(self.columns)}")
         column = self.columns[asked]
         first = column.desc() if page.descending else column.asc()
-        return [first, self.columns[self.default].desc(), self.key.asc()]
+        # Said twice, SQLite would sort what its index has sorted already.
+        then = [] if asked == self.default else [self.columns[self.default].desc()]
+        return [first, *then, self.key.asc()]
 
 
 def page_of(tx: Tx, query: Select[Any], page: Page, order: Order) -> tuple[Sequence[Row[Any]], int]:

@@ -24,9 +24,18 @@ _get = select(*_COLUMNS).where(_of_run)
 _get_of_thread = _get.where(_of_thread)
 _active = select(*_COLUMNS).where(_of_thread, runs.c.status.in_(_ACTIVE)).order_by(runs.c.seq)
 _has_active = select(runs.c.seq).where(_of_thread, runs.c.status.in_(_ACTIVE)).limit(1)
+_count = select(func.count()).where(_of_thread)
 _count_pending = select(func.count()).where(runs.c.status == RunStatus.pending)
 _count_pending_of = _count_pending.where(runs.c.identity == bindparam("of_identity"))
 _newest = select(*_COLUMNS).where(_of_thread).order_by(runs.c.seq.desc()).limit(1)
+_ended_before = (
+    select(runs.c.seq)
+    .where(_of_thread, runs.c.status.not_in(_ACTIVE))
+    .order_by(runs.c.seq.desc())
+    .limit(bindparam("most"))
+    .offset(bindparam("newest"))
+)
+_remove_ended = delete(runs).where(runs.c.seq.in_(_ended_before))
 _next_due = select(func.min(runs.c.due_at)).where(runs.c.status == RunStatus.pending)
 _finish = (
     update(runs)
@@ -85,6 +94,11 @@ def select_active(tx: Tx, which: RunSelection) -> list[Run]:
 def has_active(tx: Tx, thread_id: str) -> bool:
     """Whether the thread is busy: delayed runs count (contract/runs.md 13)."""
     return tx.execute(_has_active, {"of_thread": thread_id}).first() is not None
+
+
+def count(tx: Tx, thread_id: str) -> int:
+    """How many runs a thread has."""
+    return tx.execute(_count, {"of_thread": thread_id}).scalar_one()
 
 
 def count_pending(tx: Tx) -> int:
@@ -206,3 +220,9 @@ def spent(tx: Tx, attempts_max: int) -> list[Run]:
 def remove(tx: Tx, run_id: str) -> bool:
     """Delete a run. False if there was none."""
     return tx.execute(delete(runs).where(runs.c.run_id == run_id)).rowcount > 0
+
+
+def remove_ended(tx: Tx, thread_id: str, newest: int, most: int) -> int:
+    """Delete up to `most` runs of a thread that have ended, but not the `newest`; returns how many went."""
+    wanted = {"of_thread": thread_id, "newest": newest, "most": most}
+    return tx.execute(_remove_ended, wanted).rowcount

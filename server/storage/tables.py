@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ..models import DeliveryStatus, RunStatus, ThreadStatus
+from ..threads import PruneStrategy
 
 metadata = MetaData(
     naming_convention={
@@ -92,7 +93,7 @@ threads = Table(
     metadata,
     Column("thread_id", Id, primary_key=True),
     Column("created_at", Timestamp, nullable=False),
-    Column("updated_at", Timestamp, nullable=False, index=True),
+    Column("updated_at", Timestamp, nullable=False),
     Column("state_updated_at", Timestamp, nullable=False),
     Column("metadata", Document, nullable=False),
     Column("status", String(12), _one_of("status", ThreadStatus), nullable=False),
@@ -101,6 +102,44 @@ threads = Table(
     Column("error", Document),
     Column("interrupts", RawJson, nullable=False),
 )
+# What threads are sorted by. With the id in them a search need not touch the rows that it passes over.
+Index("threads_created_at_idx", threads.c.created_at.desc(), threads.c.thread_id)
+Index("threads_updated_at_idx", threads.c.updated_at.desc(), threads.c.thread_id)
+Index("threads_state_updated_at_idx", threads.c.state_updated_at.desc(), threads.c.thread_id)
+Index("threads_status_idx", threads.c.status, threads.c.updated_at.desc(), threads.c.thread_id)
+
+# The metadata of threads the other way round, for searches (storage/metadata_index.py). On SQLite triggers
+# of `threads` keep it: no statement can forget to.
+thread_metadata = Table(
+    "thread_metadata",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", LargeBinary, primary_key=True),  # of the class that SQLite has for it
+    Column("thread_id", Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# Threads that do not live for ever. A thread lives for so long after its last change; `expires_at` is only
+# when to look at it, and may be too early, so that no run has to write it.
+thread_ttls = Table(
+    "thread_ttls",
+    metadata,
+    Column("thread_id", Id, ForeignKey("threads.thread_id", ondelete="CASCADE"), primary_key=True),
+    Column("strategy", String(12), _one_of("strategy", PruneStrategy), nullable=False),
+    Column("ttl_minutes", Float, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
+)
+
+# What threads get that say nothing themselves: one row or none, written at the start. A trigger copies it.
+thread_ttl_default = Table(
+    "thread_ttl_default",
+    metadata,
+    Column("strategy", String(12), _one_of("strategy", PruneStrategy), primary_key=True),
+    Column("ttl_minutes", Float, nullable=False),
+)
+
+# Ids that threads are being copied to, piece by piece, before there is such a thread.
+thread_copies = Table("thread_copies", metadata, Column("thread_id", Id, primary_key=True))
 
 runs = Table(
     "runs",

@@ -24,6 +24,11 @@ _begin_run = (
     .where(_this)
     .values(metadata=bindparam("with_metadata", type_=threads.c.metadata.type), **_status_at)
 )
+_describe = (
+    update(threads)
+    .where(_this)
+    .values(metadata=bindparam("with_metadata", type_=threads.c.metadata.type), updated_at=bindparam("at"))
+)
 _set_outcome = (
     update(threads)
     .where(_this)
@@ -87,6 +92,11 @@ def begin_run(tx: Tx, thread_id: str, metadata: Json, at: str) -> None:
     """A run was admitted: the thread is busy from now on and tells which graph it runs."""
     change = {"with_metadata": metadata, "to_status": ThreadStatus.busy, "at": at}
     tx.execute(_begin_run, {"of_thread": thread_id, **change})
+
+
+def describe(tx: Tx, thread_id: str, metadata: Json, at: str) -> None:
+    """Other metadata, which is a change of the thread even if they are the same."""
+    tx.execute(_describe, {"of_thread": thread_id, "with_metadata": metadata, "at": at})
 
 
 def set_outcome(tx: Tx, thread_id: str, outcome: Outcome, status: ThreadStatus, at: str) -> None:

@@ -1,0 +1,93 @@
+"""Rules of copying a thread: a thread of its own that has the same past and goes on from the same place.
+
+Its metadata, values, error and what waits for an answer are the source's; runs are not copied. It lives as
+long as its source, counted from now. A long past is copied piece by piece, under an id that nobody can see.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ..clock import new_id, now
+from ..errors import Conflict, TooLarge
+from ..models import Caller, Thread
+from ..storage import pruning, threads, ttls
+from ..storage import thread_copies as statements
+from ..storage.database import Database, Tx
+from ..storage.pruning import Piece
+from .threads import later, missing
+
+TRIES = 5
+PIECES_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is to be copied, as it was found."""
+
+    thread_id: str
+    changed_at: str
+    parts: list[list[Piece]]
+
+
+class ThreadCopies:
+    """Copies threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def copy(self, caller: Caller, thread_id: str) -> Thread:
+        """Copy a thread. Raises NotFound, TooLarge, Conflict when it does not stop changing."""
+        for _ in range(TRIES):
+            source = await self._database.read(lambda tx: _find(tx, thread_id))
+            if (made := await self._copy(source, new_id())) is not None:
+                return made
+        raise Conflict(f"Thread {thread_id} keeps changing while it is copied; try again")
+
+    async def _copy(self, source: _Source, target: str) -> Thread | None:
+        """The copy; None when the source has changed meanwhile."""
+        *first, last = source.parts or [[]]
+        if first:
+            await self._database.write(lambda tx: statements.begin(tx, target))
+        for part in first:
+            await self._database.write(partial(_copy_part, source.thread_id, target, part))
+        made = await self._database.write(lambda tx: _finish(tx, source, target, last))
+        if made is None:
+            await discard(self._database, target)
+        return made
+
+
+async def discard(database: Database, target: str) -> None:
+    """Take away what was copied for a thread that there will not be."""
+    while found := await database.read(lambda tx: pruning.everything(tx, target)):
+        for part in pruning.slices(found):
+            await database.write(partial(_take, target, part))
+    await database.write(lambda tx: statements.forget(tx, target))
+
+
+def _find(tx: Tx, thread_id: str) -> _Source:
+    changed_at = threads.changed_at(tx, thread_id)
+    if changed_at is None:
+        raise missing(thread_id)
+    pieces = pruning.everything(tx, thread_id, PIECES_MAX + 1)
+    if len(pieces) > PIECES_MAX:
+        raise TooLarge(f"Thread {thread_id} has more than {PIECES_MAX} checkpoints: prune it first")
+    return _Source(thread_id, changed_at, [*pruning.slices(pieces)])
+
+
+def _copy_part(source: str, target: str, part: list[Piece], tx: Tx) -> None:
+    statements.copy(tx, source, target, part)
+
+
+def _take(target: str, part: list[Piece], tx: Tx) -> None:
+    pruning.take(tx, target, part)
+
+
+def _finish(tx: Tx, source: _Source, target: str, last: list[Piece]) -> Thread | None:
+    if threads.changed_at(tx, source.thread_id) != source.changed_at:
+        return None
+    at = now()
+    statements.copy(tx, source.thread_id, target, last)
+    statements.finish(tx, source.thread_id, target, at)
+    if (ttl := ttls.get(tx, source.thread_id)) is not None:
+        ttls.put(tx, target, replace(ttl, expires_at=later(at, ttl.minutes)))
+    return threads.get(tx, target)

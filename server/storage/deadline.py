@@ -1,0 +1,36 @@
+"""Statements that take too long are given up: what callers search for may be anything."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import TooLarge
+from .database import Tx
+
+STEPS = 50_000  # of SQLite's machine between two looks at the clock: a few milliseconds
+
+
+@contextmanager
+def deadline(tx: Tx, seconds: float, problem: str) -> Iterator[None]:
+    """While entered, statements of this transaction may take so long together. Raises TooLarge: `problem`."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+        yield
+        return
+    raw = cast(sqlite3.Connection, tx.connection.driver_connection)
+    end = time.monotonic() + seconds
+    raw.set_progress_handler(lambda: time.monotonic() > end, STEPS)
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as failure:
+        cause = failure.orig if isinstance(failure, DBAPIError) else failure
+        if getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise TooLarge(problem) from failure
+        raise
+    finally:
+        raw.set_progress_handler(None, 0)

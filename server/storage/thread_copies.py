@@ -1,0 +1,88 @@
+"""Copying a thread: its checkpoints piece by piece under an id that is nobody's yet, its row at the end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, case, delete, insert, literal, select, text
+
+from ..models import ThreadStatus
+from .database import Tx
+from .pruning import Piece
+from .tables import thread_copies, threads
+
+_ID = "json_extract(CAST(metadata AS TEXT), '$.thread_id')"
+_HERE = "thread_id = :source AND checkpoint_ns = :ns AND checkpoint_id = :id"
+# The metadata of a checkpoint names its thread; all else is what it was.
+_checkpoint = text(f"""
+    INSERT INTO checkpoints
+        (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
+    SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
+        CASE {_ID} WHEN :source
+            THEN CAST(json_set(CAST(metadata AS TEXT), '$.thread_id', :target) AS BLOB) ELSE metadata END
+    FROM checkpoints WHERE {_HERE}
+""")
+_writes = text(f"""
+    INSERT INTO writes
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, value)
+    SELECT :target, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, value
+    FROM writes WHERE {_HERE}
+""")
+_of_copy = thread_copies.c.thread_id == bindparam("of_thread")
+_found = select(thread_copies.c.thread_id).limit(bindparam("most"))
+
+
+def begin(tx: Tx, target: str) -> None:
+    """Note that pieces under this id are of no use unless `finish` is called."""
+    tx.execute(insert(thread_copies).values(thread_id=target))
+
+
+def copy(tx: Tx, source: str, target: str, pieces: Sequence[Piece]) -> None:
+    """Copy these checkpoints with what was written beside them."""
+    for piece in pieces:
+        keys = {"source": source, "target": target, "ns": piece.namespace, "id": piece.checkpoint_id}
+        tx.execute(_checkpoint, keys)
+        tx.execute(_writes, keys)
+
+
+def finish(tx: Tx, source: str, target: str, at: str) -> None:
+    """Make the row: what the source's shows, without what runs on it."""
+    named = [column.name for column in threads.c]
+    tx.execute(
+        insert(threads).from_select(
+            named, select(*(_column(name, target, at) for name in named)).where(threads.c.thread_id == source)
+        )
+    )
+    forget(tx, target)
+
+
+def unfinished(tx: Tx, most: int) -> list[str]:
+    """Ids of copies that were begun."""
+    return list(tx.execute(_found, {"most": most}).scalars())
+
+
+def forget(tx: Tx, target: str) -> None:
+    """There is nothing unfinished under this id."""
+    tx.execute(delete(thread_copies).where(_of_copy), {"of_thread": target})
+
+
+def _column(name: str, target: str, at: str) -> ColumnElement[Any]:
+    if name == "thread_id":
+        return literal(target)
+    if name in ("created_at", "updated_at", "state_updated_at"):
+        return literal(at)
+    if name == "status":
+        return _status()
+    return threads.c[name]
+
+
+def _status() -> ColumnElement[Any]:
+    """Runs are not copied: a busy thread's copy is what its row shows besides."""
+    return case(
+        (threads.c.status != literal(ThreadStatus.busy), threads.c.status),
+        (
+            threads.c.interrupts != literal(b"{}", threads.c.interrupts.type),
+            literal(ThreadStatus.interrupted),
+        ),
+        (threads.c.error.is_not(None), literal(ThreadStatus.error)),
+        else_=literal(ThreadStatus.idle),
+    )
