@@ -42,8 +42,8 @@ class Eraser:
         """
         if not await self._stop(thread_id, still):
             return False
-        if await self._shrink(thread_id, still) and not await self._stop(thread_id, still):
-            return False
+        if await self._shrink(thread_id, still):
+            await self._stop(thread_id, still)
         return await self._remove(thread_id, still)
 
     async def prune(self, thread_id: str, keep: Keep, still: Still = _always) -> bool:
@@ -85,21 +85,27 @@ class Eraser:
         return True
 
     async def _remove(self, thread_id: str, still: Still) -> bool:
+        """Delete what is left. Nothing is, when it was a hidden thread that went with its run."""
+
         def work(tx: Tx) -> list[Ended] | None:
-            if not threads.exists(tx, thread_id) or not still(tx):
+            if not threads.exists(tx, thread_id):
+                return []
+            if not still(tx):
                 return None
             stopped = [Ended.of(tx, run, DELETED, REASON) for run in runs.active(tx, thread_id)]
             traces.delete_thread(tx, thread_id)
             threads.remove(tx, thread_id)
             return stopped
 
+        hidden = not await self._database.read(lambda tx: threads.exists(tx, thread_id))
         stopped = await self._database.write(work)
         if stopped is None:
             return False
         for ended in stopped:
             self._broker.append(ended.run_id, ended.how)
             self._broker.end(ended.run_id, ended.returned)
-        self._broker.note(thread_id, THREAD_GONE)
+        if not hidden:
+            self._broker.note(thread_id, THREAD_GONE)
         self._signals.notify("stop")
         return True
 

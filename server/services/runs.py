@@ -36,6 +36,7 @@ from .admission import (
 )
 from .assistants import resolve
 from .deliveries import enqueue_unstarted
+from .endings import cancelled
 from .threads import missing, new_thread
 from .webhook_policy import WebhookPolicy
 
@@ -200,7 +201,9 @@ class Runs:
     def _stillborn(self, tx: Tx, run: Run, reason: str) -> Admitted:
         """A run whose cancel came first: it has ended when it is admitted, and its thread is not touched."""
         enqueue_unstarted(tx, run, "interrupt", reason)
-        run = replace(run, status=RunStatus.interrupted, reason=reason)
+        run = replace(
+            run, status=RunStatus.interrupted, reason=reason, error=cancelled("interrupt", reason).error
+        )
         ended = Ended.of(tx, run, run.status, reason)
         if run.temporary:
             threads.remove(tx, run.thread_id)

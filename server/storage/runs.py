@@ -168,7 +168,12 @@ def end_pending(tx: Tx, run_id: str, at: str, reason: str) -> bool:
     statement = (
         update(runs)
         .where(runs.c.run_id == run_id, runs.c.status == RunStatus.pending)
-        .values(status=RunStatus.interrupted, updated_at=at, reason=reason)
+        .values(
+            status=RunStatus.interrupted,
+            updated_at=at,
+            reason=reason,
+            error={"error": "UserInterrupt", "message": reason},
+        )
     )
     return tx.execute(statement).rowcount > 0
 

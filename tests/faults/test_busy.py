@@ -160,3 +160,11 @@ def test_what_a_node_of_a_deleted_thread_still_returns_is_lost(
         for table in ("runs", "checkpoints", "writes"):
             rows = database.execute(f"SELECT count(*) FROM {table} WHERE thread_id = ?", [thread])
             assert rows.fetchone() == (0,)
+
+
+def test_the_hidden_thread_of_a_run_without_one_can_be_deleted(sturdy: Server, ledger: Ledger) -> None:
+    run = sturdy.post("/runs", {"assistant_id": "ledger", "input": ledger.input(**LONG)})
+    assert eventually(lambda: ledger.knows(run["run_id"]))
+    answer = sturdy.request("DELETE", f"/threads/{run['thread_id']}")
+    assert (answer.status, answer.body()) == (204, b"")
+    assert sturdy.request("GET", f"/threads/{run['thread_id']}").status == 404
