@@ -66,6 +66,8 @@ class Usage:
 def _channels(checkpoint: bytes) -> tuple[dict[str, int], dict[str, Any]]:
     """Bytes and version of each channel. Values are not brought to life: what is foreign stays as it is."""
     whole = ormsgpack.unpackb(checkpoint, ext_hook=ormsgpack.Ext, option=_OPTION)
+    if not isinstance(whole, dict):
+        return {}, {}
     values = whole.get("channel_values") or {}
     sizes = {name: len(ormsgpack.packb(value, option=_OPTION)) for name, value in values.items()}
     return sizes, whole.get("channel_versions") or {}
