@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -224,6 +225,20 @@ async def test_supersteps_are_written_into_a_thread_that_exists_unless_it_is_bus
         await threads.create(**same, supersteps=more)
     node.finish()
     stream.rest()
+
+
+def test_of_two_threads_of_one_id_the_first_that_is_there_wins(server: Server, gate: Gate) -> None:
+    thread_id, graph_input = str(uuid4()), gate.input()
+    values = {"how": "wait", **graph_input}
+    said = {"thread_id": thread_id, "metadata": {"graph_id": "edges"}}
+    past = [{"updates": [{"values": values, "as_node": "work"}]}]
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(server.request, "POST", "/threads", {**said, "supersteps": past})
+        node = gate.node(graph_input)  # an edge of the graph, which decides what is next
+        first = server.post("/threads", said)
+        node.finish()
+        assert second.result().status == 409
+    assert server.get(f"/threads/{thread_id}") == first
 
 
 # ---------------------------------------------------------------------------------- search
