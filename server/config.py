@@ -42,8 +42,7 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     Paths count from the file, not from the working directory (contract/resources.md 12, D70).
     Raises ConfigError, whose one message names the file, the key and what to do.
     """
-    # Not resolve(): a mounted config is often a symbolic link, and its neighbours stand beside the link.
-    file = Path(os.path.abspath(path))
+    file = Path(os.path.abspath(path))  # not resolve(): what a symbolic link leads to has other neighbours
     document = _document(file)
     return Project(
         path=file,
@@ -257,6 +256,12 @@ class Settings(BaseSettings):
     pending_runs_per_identity_max: Count = 1_000
     """Runs of one caller that may wait before new ones are refused."""
 
+    crons_per_identity_max: Count = 1_000
+    """Crons that one caller may have."""
+
+    cron_interval_seconds_min: Annotated[int, Field(ge=1, le=86_400)] = 1
+    """Least time between two runs of a cron."""
+
     isolation: Literal["graph", "shared", "run"] = "graph"
     """Which runs share an event loop: those of one graph, all, or none."""
 
@@ -264,8 +269,7 @@ class Settings(BaseSettings):
     """Whether a run that is cancelled leaves in its thread what its model had said; a cancel may differ."""
 
     error_text: Literal["known", "all", "none"] = "known"
-    """Which texts of a graph's exceptions clients see: `known` (ValueError, RuntimeError, KeyError,
-    TypeError, AttributeError, TimeoutError, as on the reference), `all` or `none`. The log has them all."""
+    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows."""
 
     webhook_secret: SigningSecret | None = Field(default=None, repr=False)
     """Signs webhooks: text, or base64 after `whsec_`; several, separated by spaces, while one is replaced."""

@@ -190,6 +190,7 @@ class RunRequest:
     run_id: str | None = None  # the name that the client gives the run
     idempotency_key: str | None = None
     arrived_at: str = ""  # when the call came in
+    cron_id: str | None = None  # which cron asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from . import __version__, heap
 from .backend import Backend
 from .checkpointer_config import retention_rules
 from .config import Project, Settings, load_webhooks
+from .crons import CronLimits
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
 from .execution.embedding import LaneEmbedding
 from .execution.executor import Executor, Rules
 from .execution.lanes import Lanes
+from .execution.scheduler import Scheduler
 from .execution.supervisor import every, keep_going
 from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
@@ -30,6 +32,7 @@ from .models import Json, PendingLimits
 from .services import (
     Assistants,
     Attempts,
+    Crons,
     Deliveries,
     Graphs,
     Readers,
@@ -49,6 +52,7 @@ from .services.deliveries import Outbox
 from .services.erasure import Eraser
 from .services.expiry import Expiry
 from .services.naming import Names
+from .services.ticks import Ticks
 from .services.webhook_policy import WebhookPolicy
 from .storage.checkpoints import EmbeddedSaver, open_saver
 from .storage.data_dir import DataDir
@@ -158,6 +162,7 @@ async def _running(
         "sweep threads": lambda: every(rules.sweep_seconds, expiry.sweep),
         "forget": lambda: every(FORGET_SECONDS, Names(database).forget, Outbox(database).forget),
         "send webhooks": webhooks.work,
+        "see to crons": Scheduler(Ticks(database, services.runs, catalog.ids), engine.signals).work,
     }
     tasks = [asyncio.create_task(keep_going(name, begin)) for name, begin in work.items()]
     heap.freeze()
@@ -173,6 +178,7 @@ def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Ser
     database, broker, signals = engine.database, engine.broker, engine.signals
     asking = engine.catalog, engine.saver, engine.off_loop
     pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
+    cron_limits = CronLimits(settings.cron_interval_seconds_min, settings.crons_per_identity_max)
     threads = Threads(database, broker, signals)
     assistants = Assistants(database, threads, engine.catalog.ids)
     runs = Runs(database, broker, signals, engine.catalog.ids, pending, policy)
@@ -182,6 +188,7 @@ def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Ser
         threads=threads,
         state=State(threads, *asking),
         runs=runs,
+        crons=Crons(database, signals, engine.catalog.ids, cron_limits, policy),
         readers=Readers(database, broker),
         deliveries=Deliveries(database),
         removal=Removal(database, broker, runs, *asking),
@@ -266,7 +273,7 @@ def _info() -> Json:
         "langgraph_py_version": importlib.metadata.version("langgraph"),
         "flags": {
             "assistants": True,
-            "crons": False,
+            "crons": True,
             "langsmith": False,
             "langsmith_tracing_replicas": False,
             "langsmith_tracing_session_on_runs": False,

@@ -15,7 +15,11 @@ from .routes import OPERATIONS
 from .schemas.meta import Problem
 from .schemas.runs import RunCreate
 
-_GRAPH_FIELDS = (("RunCreate", "assistant_id"), ("AssistantCreate", "graph_id"))
+_GRAPH_FIELDS = (
+    ("RunCreate", "assistant_id"),
+    ("AssistantCreate", "graph_id"),
+    ("CronCreate", "assistant_id"),
+)
 _IDS = {
     "assistant_id": {"type": "string", "description": "An assistant's UUID or a graph's name"},
     "namespace": {"type": "string", "description": "Where the subgraph lies; levels are joined with |"},

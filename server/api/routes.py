@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import assistants, following, meta, parameters, state, store
+from .cron_routes import CRONS
 from .described import LOCATION, PAGE, THREAD_STREAM
 from .operation import Handler, Operation
 from .run_routes import RUNS
@@ -161,6 +162,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=parameters.THREAD_STREAM,
         headers=(LOCATION,),
     ),
+    *CRONS,
     *RUNS,
     Operation("PUT", "/store/items", store.put, None, ItemWrite, status=204, errors=_STORE),
     Operation("GET", "/store/items", store.get, MaybeItemView, errors=(400, 422), query=parameters.ITEM),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .assistants import Assistants
 from .attempts import Attempts
+from .crons import Crons
 from .deliveries import Deliveries
 from .graphs import Graphs
 from .readers import Readers
@@ -20,6 +21,7 @@ from .threads import Threads
 __all__ = [
     "Assistants",
     "Attempts",
+    "Crons",
     "Deliveries",
     "Graphs",
     "Readers",
@@ -45,6 +47,7 @@ class Services:
     threads: Threads
     state: State
     runs: Runs
+    crons: Crons
     readers: Readers
     deliveries: Deliveries
     removal: Removal

@@ -10,6 +10,7 @@ from ..clock import new_id, now
 from ..errors import Conflict, Contradiction, Invalid, NotFound
 from ..models import METADATA_BYTES_MAX, Assistant, AssistantChange, AssistantQuery, Caller, Json, Page
 from ..storage import assistants as statements
+from ..storage import crons
 from ..storage.database import Database, Tx
 from ..streaming.encode import encode
 from .run_plan import BOTH
@@ -39,7 +40,7 @@ def resolve(tx: Tx, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
 
     A graph whose automatic assistant was deleted still runs under its name, without settings.
     """
-    found = statements.get(tx, _id_of(assistant_id, graph_ids))
+    found = statements.get(tx, id_of(assistant_id, graph_ids))
     if found is None and assistant_id in graph_ids:
         return automatic(assistant_id, assistant_id, None)
     if found is None or found.graph_id not in graph_ids:
@@ -47,7 +48,7 @@ def resolve(tx: Tx, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
     return found
 
 
-def _id_of(assistant_id: str, graph_ids: Sequence[str]) -> str:
+def id_of(assistant_id: str, graph_ids: Sequence[str]) -> str:
     """The id behind an id in any form or a graph's name. Raises Invalid."""
     if assistant_id in graph_ids:
         return automatic_id(assistant_id)
@@ -175,14 +176,19 @@ class Assistants:
         return await self._database.write(work)
 
     async def delete(self, caller: Caller, assistant_id: str, *, with_threads: bool) -> None:
-        """Delete an assistant with its versions; on wish first the threads that last ran with it.
+        """Delete an assistant with its versions and crons; on wish first the threads that last ran with it.
 
         Runs that are under way go on, except on deleted threads. Raises Invalid or NotFound.
         """
         assistant = await self.get(caller, assistant_id)
         if with_threads:
             await self._delete_threads(caller, assistant.assistant_id)
-        if not await self._database.write(lambda tx: statements.remove(tx, assistant.assistant_id)):
+
+        def work(tx: Tx) -> bool:
+            crons.remove_of_assistant(tx, assistant.assistant_id)
+            return statements.remove(tx, assistant.assistant_id)
+
+        if not await self._database.write(work):
             raise _missing(assistant_id)
 
     async def search(self, caller: Caller, query: AssistantQuery, page: Page) -> tuple[list[Assistant], int]:
@@ -247,7 +253,7 @@ class Assistants:
 
     def _get(self, tx: Tx, assistant_id: str) -> Assistant:
         """The assistant itself, whether or not its graph is served."""
-        found = statements.get(tx, _id_of(assistant_id, self._graph_ids))
+        found = statements.get(tx, id_of(assistant_id, self._graph_ids))
         if found is None:
             raise _missing(assistant_id)
         return found

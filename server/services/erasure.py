@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from ..storage import pruning, runs, threads, traces
+from ..storage import crons, pruning, runs, threads, traces
 from ..storage.database import Database, Tx
 from ..storage.pruning import Piece
 from ..streaming.broker import Broker
@@ -62,6 +62,8 @@ class Eraser:
         def work(tx: Tx) -> Displaced | None:
             if not threads.exists(tx, thread_id) or not still(tx):
                 return None
+            if still is _always:  # or its crons would begin runs again while it waits for the end of others
+                crons.remove_of_thread(tx, thread_id)
             displaced = Displaced()
             for run in runs.active(tx, thread_id):
                 displace(tx, run, "delete", REASON, displaced)

@@ -49,6 +49,8 @@ def plan(
     asked = {**request.config.get("metadata", {}), **request.metadata}
     metadata = {**assistant.metadata, **thread_metadata, **told, **asked}
     own = {"run_id": run_id, "thread_id": thread_id, **told, **_caller_keys(caller)}
+    if request.cron_id is not None:
+        own["cron_id"] = request.cron_id
     config, context = _settings(request, assistant, own)
     return Run(
         run_id=run_id,

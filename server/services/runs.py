@@ -1,6 +1,6 @@
 """Rules of runs, as callers meet them: admit, read, follow, cancel. A run is its row and its log."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -96,8 +96,16 @@ class Runs:
         """From now on a run that need not wait begins in the transaction that admits it: one commit."""
         self._starter = starter
 
-    async def create(self, caller: Caller, thread_id: str | None, request: RunRequest) -> Run:
+    async def create(
+        self,
+        caller: Caller,
+        thread_id: str | None,
+        request: RunRequest,
+        first: Callable[[Tx], None] | None = None,
+    ) -> Run:
         """Admit a run; it is durable when this returns. Without a thread a hidden one is made.
+
+        What `first` does stands in the same transaction: it happens with the run or not at all.
 
         A call that is repeated under the same name (`run_id`, `idempotency_key`) returns the run it made.
         Raises Invalid, Contradiction, NotFound (thread or assistant), Conflict (busy and `reject`, a second
@@ -106,10 +114,14 @@ class Runs:
         run_plan.check(request, stateless=thread_id is None)
         await self._webhooks.check(request.webhook)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
+
+        def work(tx: Tx) -> Admitted:
+            if first is not None:
+                first(tx)
+            return self._admit(tx, caller, thread_id, request, at_once=starter is not None)
+
         try:
-            admitted = await self._database.write(
-                lambda tx: self._admit(tx, caller, thread_id, request, at_once=starter is not None)
-            )
+            admitted = await self._database.write(work)
         except BaseException:
             if starter is not None:
                 starter.release()

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -241,6 +242,32 @@ deliveries = Table(
         sqlite_where=text("status = 'pending'"),
         postgresql_where=text("status = 'pending'"),
     ),
+)
+
+# Runs that are made again and again. Those of a thread go with it; those of an assistant are deleted with it,
+# but need none: the name of a graph will do.
+crons = Table(
+    "crons",
+    metadata,
+    Column("cron_id", Id, primary_key=True),
+    Column("assistant_id", Id, nullable=False, index=True),
+    Column("thread_id", Id, ForeignKey("threads.thread_id", ondelete="CASCADE"), index=True),
+    Column("schedule", Text, nullable=False),
+    Column("timezone", Text),
+    Column("end_time", Text),  # as it was said
+    Column("ends_at", Timestamp),
+    Column("payload", Document, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("on_run_completed", String(8)),
+    Column("enabled", Boolean, nullable=False),
+    Column("next_run_date", Timestamp),  # null: never again
+    Column("due_at", Timestamp),  # when to see to it: later than that date after a failure
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("identity", Text, nullable=False, index=True),
+    Column("permissions", Document, nullable=False),
+    Column("user", Document),
+    Index("crons_due_idx", "enabled", "due_at"),
 )
 
 # The long-term store. A namespace is its labels joined by dots, which no label may hold. What is large

@@ -67,11 +67,13 @@ def there(asked: Server) -> dict[str, str]:
     assistant = asked.post("/assistants", {"graph_id": "intr"})["assistant_id"]
     asked.request("PUT", "/store/items", {"namespace": ["a"], "key": "k", "value": {"n": 1}}).body()
     checkpoint = asked.get(f"/threads/{thread}/state")["checkpoint_id"]
+    cron = asked.post("/runs/crons", {"assistant_id": "echo", "schedule": "0 0 1 1 *"})["cron_id"]
     return {
         "thread_id": thread,
         "run_id": run,
         "assistant_id": assistant,
         "checkpoint_id": checkpoint,
+        "cron_id": cron,
         "namespace": "a",
         "key": "k",
     }

@@ -81,16 +81,12 @@ class Checkpoint(Body):
     checkpoint_map: dict[str, Any] | None = Field(default=None, description="The checkpoints around it")
 
 
-class RunCreate(Body):
-    """The body of every call that starts a run (contract/runs.md 4)."""
+class RunSettings(Body):
+    """What may be said of a run by whatever makes one: a call, a cron (contract/runs.md 4)."""
 
     nullable = frozenset({"input"})
 
-    assistant_id: str = Field(min_length=1, description="An assistant's UUID or a graph's name")
     input: Any = Field(default=None, description="The graph's input; null continues from the checkpoint")
-    command: Command | None = Field(default=None, description="What to tell the graph instead of input")
-    checkpoint: Checkpoint | None = Field(default=None, description="Where to fork from")
-    checkpoint_id: UuidText | None = Field(default=None, description="The same; `checkpoint` wins")
     config: Config = Field(default=Config(), description="Merged over the assistant's")
     context: dict[str, Any] = Field(
         default_factory=dict, description="Merged over the assistant's; not with config.configurable"
@@ -107,6 +103,24 @@ class RunCreate(Body):
         default="enqueue",
         description="On a busy thread: refuse this run, undo or stop the other, or wait for its end",
     )
+    durability: Literal["sync", "async", "exit"] | None = Field(
+        default=None, description="When states are saved: before the next step, beside it, at the end only"
+    )
+    checkpoint_during: bool | None = Field(
+        default=None, deprecated=True, description="Use `durability`: false is `exit`"
+    )
+    webhook: str | None = Field(
+        default=None, min_length=1, max_length=65_536, description="Told how the run ended; docs/webhooks.md"
+    )
+
+
+class RunCreate(RunSettings):
+    """The body of every call that starts a run (contract/runs.md 4)."""
+
+    assistant_id: str = Field(min_length=1, description="An assistant's UUID or a graph's name")
+    command: Command | None = Field(default=None, description="What to tell the graph instead of input")
+    checkpoint: Checkpoint | None = Field(default=None, description="Where to fork from")
+    checkpoint_id: UuidText | None = Field(default=None, description="The same; `checkpoint` wins")
     if_not_exists: Literal["create", "reject"] = Field(
         default="reject", description="Whether a thread that does not exist is made"
     )
@@ -119,21 +133,12 @@ class RunCreate(Body):
     after_seconds: float = Field(
         default=0, le=AFTER_SECONDS_MAX, description="Seconds before it may begin, up to 30 days"
     )
-    durability: Literal["sync", "async", "exit"] | None = Field(
-        default=None, description="When states are saved: before the next step, beside it, at the end only"
-    )
-    checkpoint_during: bool | None = Field(
-        default=None, deprecated=True, description="Use `durability`: false is `exit`"
-    )
     feedback_keys: list[str] | None = Field(
         default=None, max_length=NAMES_MAX, description="Accepted without effect"
     )
     langsmith_tracer: dict[str, Any] | None = Field(default=None, description="Accepted without effect")
     run_id: UuidText | None = Field(
         default=None, description="The client's own id for the run; repeating the call returns the same run"
-    )
-    webhook: str | None = Field(
-        default=None, min_length=1, max_length=65_536, description="Told how the run ended; docs/webhooks.md"
     )
 
     def to_request(self) -> RunRequest:
