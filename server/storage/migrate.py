@@ -15,17 +15,17 @@ from ..errors import ConfigError
 _HERE = Path(__file__).parent / "migrations"
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine, revision: str = "head") -> None:
     """Run the missing migrations in one transaction. Raises ConfigError: a newer database, a full disk."""
     try:
-        _upgrade(engine)
+        _upgrade(engine, revision)
     except CommandError as failure:
         raise ConfigError(f"{engine.url.database} was made by a newer version: {failure}") from failure
     except DBAPIError as failure:
         raise ConfigError(f"cannot prepare the database {engine.url.database}: {failure.orig}") from failure
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(engine: Engine, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     with engine.connect() as connection:
@@ -34,6 +34,6 @@ def _upgrade(engine: Engine) -> None:
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE" if engine.dialect.name == "sqlite" else "SELECT 1")
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("COMMIT")

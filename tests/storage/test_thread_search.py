@@ -176,19 +176,13 @@ def test_the_index_follows_every_change_of_the_metadata(database: SqliteDatabase
     assert index() == set()
 
 
-def test_threads_that_were_there_before_the_index_are_found(database: SqliteDatabase) -> None:
+def test_threads_that_were_there_before_the_index_are_found(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "graphwire.db")
+    migrate(database.engine, "0004")
     add(database, thread("t", {"owner": "u1", "n": 1.5}))
-    # As before: no table and no triggers.
-    for statement in (
-        *(f"DROP TRIGGER threads_{name}" for name in ("added", "described", "removed")),
-        *(f"DROP TABLE {name}" for name in ("thread_metadata", "thread_ttls", "thread_ttl_default")),
-        "DROP TABLE thread_copies",
-        *(f"DROP INDEX threads_{name}_idx" for name in ("created_at", "state_updated_at", "status")),
-        "UPDATE alembic_version SET version_num = '0004'",
-    ):
-        database.write_now(lambda tx, statement=statement: tx.exec_driver_sql(statement).rowcount)  # type: ignore[misc]
     migrate(database.engine)
     assert ids(database, metadata={"owner": "u1", "n": 1.5}) == {"t"}
+    database.close()
 
 
 # ------------------------------------------------------------------------------ hostile keys and values
