@@ -138,7 +138,7 @@ async def _result(request: Request, thread_id: str, run_id: str, seconds: float)
     end = await broker.ended(run_id, seconds)
     if end is not None:
         return end.data
-    if broker.thread_of(run_id) is not None:
+    if await broker.thread_of(run_id) is not None:
         return None
     try:
         return await services(request).readers.returned(caller(request), thread_id, run_id)

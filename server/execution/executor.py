@@ -78,7 +78,7 @@ class Executor:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
         asker.set(run.run_id)
-        self._broker.open(run.run_id, run.thread_id)
+        await self._broker.begin(run.run_id, run.thread_id, run.attempt)
         self._emit(run, Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt})))
         try:
             outcome: Outcome | None = await self._outcome(attempt)

@@ -32,14 +32,21 @@ class Displaced:
 class Ended:
     """A run that was over before it began: what its readers are to be told."""
 
-    run_id: str
+    run: Run
     how: Entry
     returned: bytes
 
     @classmethod
     def of(cls, tx: Tx, run: Run, outcome: str, reason: str) -> "Ended":
         how = closing(run.run_id, outcome, reason)
-        return cls(run.run_id, how, stopped(run.run_id, how, threads.values_of(tx, run.thread_id)))
+        return cls(run, how, stopped(run.run_id, how, threads.values_of(tx, run.thread_id)))
+
+    async def tell(self, broker: Broker) -> None:
+        """After the commit: a client may wait on a run that never started."""
+        run = self.run
+        await broker.begin(run.run_id, run.thread_id, run.attempt)
+        broker.append(run.run_id, self.how)
+        await broker.end(run.run_id, self.returned)
 
 
 def admit(tx: Tx, thread_id: str, new_run_id: str, strategy: str) -> Displaced:
@@ -73,16 +80,15 @@ def displace(tx: Tx, run: Run, action: str, reason: str, displaced: Displaced) -
         displaced.ended.append(Ended.of(tx, run, RunStatus.interrupted, reason))
 
 
-def tell(broker: Broker, signals: Signals, displaced: Displaced) -> None:
+async def tell(broker: Broker, signals: Signals, displaced: Displaced) -> None:
     """After the commit: readers of those that ended hear it, and workers of those that are to stop."""
-    for ended in displaced.ended:  # a client may wait on a run that never started
-        broker.append(ended.run_id, ended.how)
-        broker.end(ended.run_id, ended.returned)
-        signals.notify("webhooks")
-    if displaced.thread_gone:
-        broker.note(displaced.thread_gone, THREAD_GONE)
     if displaced.stopping:
         signals.notify("stop")
+    for ended in displaced.ended:
+        await ended.tell(broker)
+        signals.notify("webhooks")
+    if displaced.thread_gone:
+        await broker.note(displaced.thread_gone, THREAD_GONE)
 
 
 def refuse_second_answer(tx: Tx, thread_id: str, request: RunRequest) -> None:

@@ -68,11 +68,11 @@ class Attempts:
         self._signals.notify("webhooks")
         for entry in (*last, closing_of(run.run_id, outcome)):
             self._broker.append(run.run_id, entry)
-        self._broker.end(run.run_id, returned(run.run_id, outcome))
+        await self._broker.end(run.run_id, returned(run.run_id, outcome))
         if left is ThreadStatus.busy:
             self._signals.notify("runs")  # the thread is free for its next run
         elif run.temporary:
-            self._broker.note(run.thread_id, THREAD_GONE)
+            await self._broker.note(run.thread_id, THREAD_GONE)
 
     async def _surely(self, work: Callable[[Tx], T]) -> T:
         """Write what must not be lost: where the disk is full, again and again until it takes it."""

@@ -72,7 +72,7 @@ class Eraser:
         displaced = await self._database.write(work)
         if displaced is None:
             return False
-        tell(self._broker, self._signals, displaced)
+        await tell(self._broker, self._signals, displaced)
         for run_id in displaced.stopping:
             await self._broker.ended(run_id, STOP_WAIT_SECONDS)
         return True
@@ -104,10 +104,9 @@ class Eraser:
         if stopped is None:
             return False
         for ended in stopped:
-            self._broker.append(ended.run_id, ended.how)
-            self._broker.end(ended.run_id, ended.returned)
+            await ended.tell(self._broker)
         if not hidden:
-            self._broker.note(thread_id, THREAD_GONE)
+            await self._broker.note(thread_id, THREAD_GONE)
         self._signals.notify("stop")
         return True
 

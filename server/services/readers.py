@@ -24,9 +24,9 @@ class Readers:
         Raises NotFound (contract/runs.md 8; an unknown run is a 404 here).
         """
         run = await self._database.read(lambda tx: runs.get(tx, thread_id, run_id))
-        if run is None and not self._outlived(thread_id, run_id):
+        if run is None and not await self._outlived(thread_id, run_id):
             raise NotFound(f"Run with ID {run_id} not found")
-        tail = self._broker.tail(run_id)
+        tail = await self._broker.tail(run_id)
         if tail is None and run is not None and run.status.active:
             self._broker.open(run_id, run.thread_id)
             return BEGINNING
@@ -38,7 +38,7 @@ class Readers:
 
     async def watch_thread(self, caller: Caller, thread_id: str, after: Cursor | None) -> Cursor:
         """Where a reader of all runs of a thread begins: after a place, else now. Raises NotFound."""
-        tail = self._broker.tail_of_thread(thread_id)  # first: so a deletion meanwhile comes after it
+        tail = await self._broker.tail_of_thread(thread_id)  # first: so a deletion meanwhile comes after it
         if not await self._database.read(lambda tx: threads.exists(tx, thread_id)):
             raise missing(thread_id)
         return tail if after is None else after
@@ -53,9 +53,9 @@ class Readers:
             return runs.get(tx, thread_id, run_id), threads.get(tx, thread_id)
 
         run, thread = await self._database.read(work)
-        if run is None and not self._outlived(thread_id, run_id):
+        if run is None and not await self._outlived(thread_id, run_id):
             raise NotFound(f"Run with ID {run_id} not found")
-        if self._broker.thread_of(run_id) is not None:
+        if await self._broker.thread_of(run_id) is not None:
             return None
         if run is not None and run.status.active:
             self._broker.open(run_id, thread_id)
@@ -67,7 +67,7 @@ class Readers:
             return stopped(run_id, closing(run_id, run.status, run.reason), values)
         return values or b"{}"
 
-    def _outlived(self, thread_id: str | None, run_id: str) -> bool:
+    async def _outlived(self, thread_id: str | None, run_id: str) -> bool:
         """Whether there is the log of a temporary run whose row is gone."""
-        owner = self._broker.thread_of(run_id)
+        owner = await self._broker.thread_of(run_id)
         return owner is not None and thread_id in (None, owner)

@@ -70,6 +70,7 @@ class Admitted:
     run: Run
     displaced: Displaced = field(default_factory=Displaced)
     known: bool = False
+    gone: bool = False  # known, but only its log may tell of it any more
 
 
 class Runs:
@@ -113,12 +114,13 @@ class Runs:
         """
         run_plan.check(request, stateless=thread_id is None)
         await self._webhooks.check(request.webhook)
+        used = await self._used(request)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
 
         def work(tx: Tx) -> Admitted:
             if first is not None:
                 first(tx)
-            return self._admit(tx, caller, thread_id, request, at_once=starter is not None)
+            return self._admit(tx, caller, thread_id, request, used, at_once=starter is not None)
 
         try:
             admitted = await self._database.write(work)
@@ -126,7 +128,7 @@ class Runs:
             if starter is not None:
                 starter.release()
             raise
-        self._hand_over(admitted, starter)
+        await self._hand_over(admitted, starter)
         return admitted.run
 
     async def create_batch(self, caller: Caller, requests: Sequence[RunRequest]) -> list[Run]:
@@ -135,36 +137,48 @@ class Runs:
             run_plan.check(request, stateless=True)
         await self._webhooks.check(*(request.webhook for request in requests))
 
+        used = [await self._used(request) for request in requests]
+
         def work(tx: Tx) -> list[Admitted]:
-            return [self._admit(tx, caller, None, request, at_once=False) for request in requests]
+            return [
+                self._admit(tx, caller, None, request, taken, at_once=False)
+                for request, taken in zip(requests, used, strict=True)
+            ]
 
         found = await self._database.write(work)
         for admitted in found:
-            self._hand_over(admitted, None)
+            await self._hand_over(admitted, None)
         return [admitted.run for admitted in found]
 
-    def _hand_over(self, admitted: Admitted, starter: Starter | None) -> None:
+    async def _used(self, request: RunRequest) -> bool:
+        """Whether the id that a client chose is that of a log: its run may be gone."""
+        return request.run_id is not None and await self._broker.thread_of(request.run_id) is not None
+
+    async def _hand_over(self, admitted: Admitted, starter: Starter | None) -> None:
         """To the worker that waits for the run, or to whichever hears the signal."""
         run = admitted.run
         starts = run.status is RunStatus.running and not admitted.known
         if starter is not None and not starts:
             starter.release()
-        if admitted.known:
+        if admitted.gone and await self._broker.thread_of(run.run_id) is None:
+            raise Conflict(f"run {run.run_id}, which this call had started, has ended and is gone")
+        if admitted.gone:
             return
-        self._broker.open(run.run_id, run.thread_id)
-        tell(self._broker, self._signals, admitted.displaced)
+        if run.status.active or not admitted.known:  # a known one may be there since an earlier process
+            self._broker.open(run.run_id, run.thread_id)
         if starter is not None and starts:
             starter.start(run)
-        elif run.status is RunStatus.pending:
+        elif run.status is RunStatus.pending and not admitted.known:
             self._signals.notify("runs")
+        await tell(self._broker, self._signals, admitted.displaced)
 
     def _admit(
-        self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, *, at_once: bool
+        self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, used: bool, *, at_once: bool
     ) -> Admitted:
         assistant = resolve(tx, request.assistant_id, self._graph_ids)
         if (named := naming.known(tx, caller, thread_id, request)) is not None:
-            return Admitted(self._named(tx, caller, request, assistant, named), known=True)
-        run_id, at = self._free_id(tx, request), now()
+            return self._named(tx, caller, request, assistant, named)
+        run_id, at = self._free_id(tx, request, used), now()
         on, metadata = self._thread_for(tx, thread_id, request)
         naming.remember(tx, caller, thread_id, request, run_id, on)
         if thread_id:
@@ -185,21 +199,18 @@ class Runs:
 
     def _named(
         self, tx: Tx, caller: Caller, request: RunRequest, assistant: Assistant, named: names.Named
-    ) -> Run:
+    ) -> Admitted:
         """The run of an earlier call. One that is gone is shown as admitted, while its log is there."""
         run = statements.get(tx, None, named.run_id)
         if run is not None:
-            if run.status.active:
-                self._broker.open(run.run_id, run.thread_id)  # it may be there since an earlier process
-            return run
-        if self._broker.thread_of(named.run_id) is None:
-            raise Conflict(f"run {named.run_id}, which this call had started, has ended and is gone")
-        return run_plan.plan(request, named.run_id, named.thread_id, assistant, {}, caller, temporary=True)
+            return Admitted(run, known=True)
+        run = run_plan.plan(request, named.run_id, named.thread_id, assistant, {}, caller, temporary=True)
+        return Admitted(run, known=True, gone=True)
 
-    def _free_id(self, tx: Tx, request: RunRequest) -> str:
+    def _free_id(self, tx: Tx, request: RunRequest, used: bool) -> str:
         if request.run_id is None:
             return new_id()
-        if statements.get(tx, None, request.run_id) or self._broker.thread_of(request.run_id):
+        if used or statements.get(tx, None, request.run_id):
             raise Conflict(f"run_id: there is a run {request.run_id} already")
         return request.run_id
 
@@ -256,7 +267,7 @@ class Runs:
 
     async def _cancel_early(self, caller: Caller, thread_id: str, run_id: str) -> bool:
         """Remember the cancel of a run that is not there, unless it was. Whether it is there by now."""
-        over = self._broker.thread_of(run_id) is not None
+        over = await self._broker.thread_of(run_id) is not None
 
         def work(tx: Tx) -> bool:
             run = statements.get(tx, None, run_id)
@@ -288,7 +299,7 @@ class Runs:
             return displaced
 
         displaced = await self._database.write(work)
-        tell(self._broker, self._signals, displaced)
+        await tell(self._broker, self._signals, displaced)
         return bool(displaced.stopping or displaced.ended)
 
     def _leave(self, tx: Tx, run: Run, displaced: Displaced) -> None:

@@ -83,7 +83,7 @@ class StateUpdates:
                 thread = await self._threads.get(caller, thread_id)
                 computed = await self._computed(thread, write, change.place)
                 if await self._database.write(partial(_commit, thread=thread, computed=computed)):
-                    self._tell(thread, computed)
+                    await self._tell(thread, computed)
                     return computed.written
         raise Conflict(f"Thread {thread_id} keeps changing while its state is updated; try again")
 
@@ -107,7 +107,7 @@ class StateUpdates:
                 computed = await self._computed(thread, write, Place())
                 commit = _commit if found else partial(_commit_new, new)
                 if await self._database.write(partial(commit, thread=thread, computed=computed)):
-                    self._tell(thread, computed)
+                    await self._tell(thread, computed)
                     return await self._threads.get(caller, thread_id)
         raise Conflict(f"Thread {thread_id} keeps changing while its state is written; try again")
 
@@ -149,9 +149,9 @@ class StateUpdates:
         outcome = Outcome(RunStatus.success, status, encode(root.values), encode(interrupts_by_task(root)))
         return _Computed(saver, outcome, address(written) or {}, encode(snapshot_json(root)))
 
-    def _tell(self, thread: Thread, computed: _Computed) -> None:
+    async def _tell(self, thread: Thread, computed: _Computed) -> None:
         told = {"state": raw(computed.state), "thread_id": thread.thread_id}
-        self._broker.note(thread.thread_id, Entry("state_update", encode(told)))
+        await self._broker.note(thread.thread_id, Entry("state_update", encode(told)))
 
 
 def _refuse_busy(tx: Tx, thread_id: str) -> None:

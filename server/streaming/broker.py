@@ -88,24 +88,30 @@ class Broker(Protocol):
     """Keeps the logs. One writer a log, any number of readers."""
 
     def open(self, run_id: str, thread_id: str) -> None:
-        """Begin the log of a new run or of a new attempt; keeps what an earlier attempt wrote."""
+        """Let it be known that there is such a log, or will be: readers wait for what comes."""
 
-    def thread_of(self, run_id: str) -> str | None:
+    async def begin(self, run_id: str, thread_id: str, attempt: int) -> None:
+        """Write the log from here on; keeps what an earlier attempt wrote, but hears its writer no more.
+
+        Never fails: where the log is kept elsewhere and out of reach, it is sent on later.
+        """
+
+    async def thread_of(self, run_id: str) -> str | None:
         """The thread of a log, which may outlive its run; None when there is no such log."""
 
     def append(self, run_id: str, entry: Entry) -> None:
-        """Add an entry. Never blocks; any thread."""
+        """Add an entry to a log that was begun here. Never blocks; any thread."""
 
-    def end(self, run_id: str, data: bytes) -> None:
+    async def end(self, run_id: str, data: bytes) -> None:
         """Close the log with its END entry. Later appends are dropped. Ending twice does nothing."""
 
-    def note(self, thread_id: str, entry: Entry) -> None:
+    async def note(self, thread_id: str, entry: Entry) -> None:
         """Add an entry of no run to the log of a thread. After GONE the thread begins anew."""
 
-    def tail(self, run_id: str) -> Cursor | None:
+    async def tail(self, run_id: str) -> Cursor | None:
         """The place after everything there is; None when there is no such log."""
 
-    def tail_of_thread(self, thread_id: str) -> Cursor:
+    async def tail_of_thread(self, thread_id: str) -> Cursor:
         """The place from which on everything is new: after all that the runs of a thread have emitted,
         as long as one of them is under way after what that one has."""
 

@@ -35,12 +35,15 @@ class MemoryBroker:
             if run_id not in self._logs:
                 self._logs[run_id] = Log(run_id, thread_id)
 
+    async def begin(self, run_id: str, thread_id: str, attempt: int) -> None:
+        self.open(run_id, thread_id)
+
     def append(self, run_id: str, entry: Entry) -> None:
         log = self._logs.get(run_id)
         if log is not None:
             self._add(log, entry)
 
-    def end(self, run_id: str, data: bytes) -> None:
+    async def end(self, run_id: str, data: bytes) -> None:
         log = self._logs.get(run_id)
         if log is None or not self._add(log, Entry(END, data), last=True):
             return
@@ -48,7 +51,7 @@ class MemoryBroker:
         if log.waiting_for_end:
             self._loop.call_soon_threadsafe(_resolve, log.waiting_for_end)
 
-    def note(self, thread_id: str, entry: Entry) -> None:
+    async def note(self, thread_id: str, entry: Entry) -> None:
         log = Log("", thread_id)
         self._add(log, entry, last=True)
         if entry.event == GONE:
@@ -99,15 +102,15 @@ class MemoryBroker:
             self._loop.call_soon_threadsafe(_wake, log)
         return True
 
-    def thread_of(self, run_id: str) -> str | None:
+    async def thread_of(self, run_id: str) -> str | None:
         log = self._logs.get(run_id)
         return None if log is None else log.thread_id
 
-    def tail(self, run_id: str) -> Cursor | None:
+    async def tail(self, run_id: str) -> Cursor | None:
         log = self._logs.get(run_id)
         return None if log is None else log.tail()
 
-    def tail_of_thread(self, thread_id: str) -> Cursor:
+    async def tail_of_thread(self, thread_id: str) -> Cursor:
         with self._lock:
             thread = self._threads.get(thread_id)
             return thread.tail() if thread else self._places.get(thread_id, self._unknown)

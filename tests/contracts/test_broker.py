@@ -87,14 +87,14 @@ async def test_an_early_reader_waits_for_the_first_entry(broker: Broker) -> None
 async def test_a_late_reader_gets_every_entry(broker: Broker) -> None:
     for index in range(2_000):
         broker.append(RUN, number(index))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     assert await everything(broker) == [number(index) for index in range(2_000)]
 
 
 async def test_a_reader_goes_on_where_its_cursor_is(broker: Broker) -> None:
     for index in range(10):
         broker.append(RUN, number(index))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     begin = (await held(broker)).first
     for offset in range(-1, 10):
         expected = [number(index) for index in range(offset + 1, 10)]
@@ -103,7 +103,7 @@ async def test_a_reader_goes_on_where_its_cursor_is(broker: Broker) -> None:
 
 async def test_a_reader_at_the_end_waits_and_hears_that_nothing_came(broker: Broker) -> None:
     broker.append(RUN, number(0))
-    tail = broker.tail(RUN)
+    tail = await broker.tail(RUN)
     assert tail is not None
     batch = await broker.read(RUN, tail, 0.02)
     assert batch is not None
@@ -114,13 +114,13 @@ async def test_a_reader_at_the_end_waits_and_hears_that_nothing_came(broker: Bro
 async def test_replay_and_live_are_the_same_to_readers_from_everywhere(broker: Broker) -> None:
     """Readers come from any place, at any time, while a thread appends as fast as it can."""
     total, readers = 20_000, 12
-    begin = broker.tail(RUN)
+    begin = await broker.tail(RUN)
     assert begin is not None
 
     def write() -> None:
         for index in range(total):
             broker.append(RUN, number(index))
-        broker.end(RUN, b"{}")
+        asyncio.run(broker.end(RUN, b"{}"))  # a lane: another event loop
 
     async def read(reader: int) -> list[Entry]:
         start = begin
@@ -145,7 +145,7 @@ async def test_a_reader_that_returns_after_each_batch_sees_each_entry_once(broke
     def write() -> None:
         for index in range(5_000):
             broker.append(RUN, number(index))
-        broker.end(RUN, b"{}")
+        asyncio.run(broker.end(RUN, b"{}"))
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -165,7 +165,7 @@ async def test_readers_of_different_runs_hear_only_theirs(broker: Broker) -> Non
     broker.append(RUN, number(1))
     broker.append("other", number(2))
     for run_id in (RUN, "other"):
-        broker.end(run_id, b"{}")
+        await broker.end(run_id, b"{}")
     assert await everything(broker) == [number(1)]
     assert await everything(broker, run_id="other") == [number(2)]
 
@@ -180,7 +180,7 @@ async def test_an_entry_is_read_as_it_was_written(broker: Broker) -> None:
     ]
     for entry in entries:
         broker.append(RUN, entry)
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     assert await everything(broker) == entries
 
 
@@ -188,7 +188,7 @@ async def test_a_giant_entry_comes_whole_and_alone(broker: Broker) -> None:
     giant = Entry("values", os.urandom(5_000_000))
     for entry in (number(0), giant, number(1)):
         broker.append(RUN, entry)
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     assert await everything(broker) == [number(0), giant, number(1)]
 
 
@@ -225,7 +225,7 @@ def test_an_id_names_the_cursor_it_came_from() -> None:
 async def test_a_cursor_of_another_epoch_reads_everything(broker: Broker) -> None:
     for index in range(3):
         broker.append(RUN, number(index))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     epoch = (await held(broker)).first.epoch
     for other in (Cursor(epoch - 1, 1), Cursor(epoch + 1, 1)):
         assert await everything(broker, other) == [number(0), number(1), number(2)]
@@ -233,7 +233,7 @@ async def test_a_cursor_of_another_epoch_reads_everything(broker: Broker) -> Non
 
 async def test_a_cursor_beyond_the_end_reads_everything(broker: Broker) -> None:
     broker.append(RUN, number(0))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     epoch = (await held(broker)).first.epoch
     assert await everything(broker, Cursor(epoch, 1_000)) == [number(0)]
 
@@ -256,11 +256,11 @@ async def test_a_log_begun_anew_has_another_epoch(open_broker: OpenBroker) -> No
     epochs = []
     for _ in range(20):
         broker.append(RUN, number(0))
-        tail = broker.tail(RUN)
+        tail = await broker.tail(RUN)
         assert tail is not None
         epochs.append(tail.epoch)
-        broker.end(RUN, b"{}")
-        while broker.tail(RUN) is not None:
+        await broker.end(RUN, b"{}")
+        while await broker.tail(RUN) is not None:
             broker.expire()
         broker.open(RUN, THREAD)
     assert len(set(epochs)) == len(epochs)
@@ -300,7 +300,7 @@ async def test_a_reader_that_falls_behind_is_told_once_and_goes_on(open_broker: 
     after = (await held(broker)).last
     for index in range(1, 2_000):
         broker.append(RUN, Entry("values", os.urandom(500).hex().encode() + b"%d" % index))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     batch = await broker.read(RUN, after, LONG)
     assert batch is not None
     assert batch.lost > 0
@@ -318,7 +318,7 @@ async def test_an_entry_larger_than_its_log_may_be_is_still_delivered(open_broke
 async def test_what_all_logs_may_hold_is_taken_from_finished_ones_first(open_broker: OpenBroker) -> None:
     broker = open_broker(total_bytes_max=1_000_000)
     broker.append(RUN, Entry("values", os.urandom(400_000)))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     broker.open("busy", THREAD)
     for _ in range(8):
         broker.append("busy", Entry("values", os.urandom(100_000)))
@@ -336,8 +336,8 @@ async def test_what_all_logs_may_hold_bounds_a_running_one(open_broker: OpenBrok
 
 async def test_a_finished_log_is_forgotten_when_it_is_old(open_broker: OpenBroker) -> None:
     broker = open_broker(replay_seconds=0)
-    broker.end(RUN, b"{}")
-    while broker.tail(RUN) is not None:
+    await broker.end(RUN, b"{}")
+    while await broker.tail(RUN) is not None:
         broker.expire()
     assert await broker.read(RUN, BEGINNING, LONG) is None
     assert await broker.ended(RUN, LONG) is None
@@ -354,7 +354,7 @@ async def test_a_log_that_has_not_ended_is_never_too_old(open_broker: OpenBroker
 async def test_a_finished_log_can_be_read_until_it_is_old(open_broker: OpenBroker) -> None:
     broker = open_broker(replay_seconds=3600)
     broker.append(RUN, number(0))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     broker.expire()
     assert await everything(broker) == [number(0)]
 
@@ -364,7 +364,7 @@ async def test_a_finished_log_can_be_read_until_it_is_old(open_broker: OpenBroke
 
 async def test_the_end_is_the_last_entry_and_carries_its_data(broker: Broker) -> None:
     broker.append(RUN, number(0))
-    broker.end(RUN, b'{"a":1}')
+    await broker.end(RUN, b'{"a":1}')
     assert list((await held(broker)).entries) == [number(0), Entry(END, b'{"a":1}')]
 
 
@@ -374,12 +374,12 @@ async def test_whoever_waits_for_the_end_hears_of_nothing_else(broker: Broker) -
         broker.append(RUN, number(index))
         await asyncio.sleep(0)
     assert not waiting.done()
-    broker.end(RUN, b"[1]")
+    await broker.end(RUN, b"[1]")
     assert await waiting == Entry(END, b"[1]")
 
 
 async def test_whoever_asks_after_the_end_has_it_at_once(broker: Broker) -> None:
-    broker.end(RUN, b"[1]")
+    await broker.end(RUN, b"[1]")
     assert await broker.ended(RUN, 0) == Entry(END, b"[1]")
 
 
@@ -398,15 +398,15 @@ async def test_no_limit_forgets_the_end(open_broker: OpenBroker, limits: dict[st
     waiting = asyncio.ensure_future(broker.ended(RUN, LONG))
     await asyncio.sleep(0)
     broker.append(RUN, number(0))
-    broker.end(RUN, values)
+    await broker.end(RUN, values)
     assert await waiting == Entry(END, values)
 
 
 async def test_what_comes_after_the_end_is_dropped(broker: Broker) -> None:
     broker.append(RUN, number(0))
-    broker.end(RUN, b"[1]")
+    await broker.end(RUN, b"[1]")
     broker.append(RUN, number(1))
-    broker.end(RUN, b"[2]")
+    await broker.end(RUN, b"[2]")
     assert list((await held(broker)).entries) == [number(0), Entry(END, b"[1]")]
 
 
@@ -423,27 +423,27 @@ async def test_a_new_attempt_keeps_what_the_earlier_one_wrote(broker: Broker) ->
 
 
 async def test_a_log_knows_its_thread_also_after_its_end(broker: Broker) -> None:
-    assert broker.thread_of(RUN) == THREAD
-    broker.end(RUN, b"{}")
-    assert broker.thread_of(RUN) == THREAD
+    assert await broker.thread_of(RUN) == THREAD
+    await broker.end(RUN, b"{}")
+    assert await broker.thread_of(RUN) == THREAD
 
 
 async def test_a_log_that_does_not_exist_is_none_to_everybody(broker: Broker) -> None:
-    assert broker.thread_of("unknown") is None
-    assert broker.tail("unknown") is None
+    assert await broker.thread_of("unknown") is None
+    assert await broker.tail("unknown") is None
     assert await broker.read("unknown", BEGINNING, LONG) is None
     assert await broker.ended("unknown", LONG) is None
 
 
 async def test_writing_to_a_log_that_does_not_exist_does_nothing(broker: Broker) -> None:
     broker.append("unknown", number(0))
-    broker.end("unknown", b"{}")
-    assert broker.tail("unknown") is None
+    await broker.end("unknown", b"{}")
+    assert await broker.tail("unknown") is None
 
 
 async def test_the_tail_is_the_place_after_everything(broker: Broker) -> None:
     broker.append(RUN, number(0))
-    tail = broker.tail(RUN)
+    tail = await broker.tail(RUN)
     assert tail is not None
     broker.append(RUN, number(1))
     batch = await broker.read(RUN, tail, LONG)
@@ -452,7 +452,7 @@ async def test_the_tail_is_the_place_after_everything(broker: Broker) -> None:
 
 
 async def test_a_cut_reaches_every_waiting_reader(broker: Broker) -> None:
-    tail = broker.tail(RUN)
+    tail = await broker.tail(RUN)
     assert tail is not None
     waiting = [asyncio.ensure_future(broker.read(RUN, tail, LONG)) for _ in range(3)]
     waiting.append(asyncio.ensure_future(broker.ended(RUN, LONG)))  # type: ignore[arg-type]
@@ -472,7 +472,7 @@ async def test_a_cut_reaches_readers_that_come_later(broker: Broker) -> None:
 
 async def test_who_is_cut_has_read_what_there_is(broker: Broker) -> None:
     broker.append(RUN, number(0))
-    tail = broker.tail(RUN)
+    tail = await broker.tail(RUN)
     assert tail is not None
     broker.cut()
     assert list((await held(broker)).entries) == [number(0)]
@@ -483,7 +483,7 @@ async def test_who_is_cut_has_read_what_there_is(broker: Broker) -> None:
 async def test_a_run_that_has_ended_is_read_to_its_end_also_after_the_cut(broker: Broker) -> None:
     for index in range(2_000):
         broker.append(RUN, number(index))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     broker.cut()
     assert len(await everything(broker)) == 2_000
 
@@ -491,7 +491,7 @@ async def test_a_run_that_has_ended_is_read_to_its_end_also_after_the_cut(broker
 async def test_a_cut_does_not_stop_the_writer(broker: Broker) -> None:
     broker.cut()
     broker.append(RUN, number(0))
-    broker.end(RUN, b"[1]")
+    await broker.end(RUN, b"[1]")
     assert await broker.ended(RUN, LONG) == Entry(END, b"[1]")
 
 
@@ -546,7 +546,7 @@ class Paused:
 async def test_nothing_follows_the_end_also_when_another_thread_is_appending(broker: Broker) -> None:
     writer = Paused(lambda: broker.append(RUN, number(1)), "add")
     assert await writer.reached()
-    broker.end(RUN, b"[1]")
+    await broker.end(RUN, b"[1]")
     writer.finish()
     assert await broker.ended(RUN, 0) == Entry(END, b"[1]")
 
@@ -557,7 +557,7 @@ async def test_a_reader_at_the_tail_loses_nothing_while_the_log_forgets(open_bro
         broker = open_broker(entries_max=1_000)
         for index in range(1_000):
             broker.append(RUN, Entry("values", b"%0100d" % index))
-        tail = broker.tail(RUN)
+        tail = await broker.tail(RUN)
         assert tail is not None
         writer = Paused(lambda log=broker: log.append(RUN, number(1)), "forget", line)  # type: ignore[misc]
         came_by = await writer.reached()

@@ -33,12 +33,12 @@ async def broker(open_broker: OpenBroker) -> Broker:
     return open_broker()
 
 
-def a_run(broker: Broker, run_id: str, *texts: str, thread: str = THREAD, ends: bool = True) -> None:
+async def a_run(broker: Broker, run_id: str, *texts: str, thread: str = THREAD, ends: bool = True) -> None:
     broker.open(run_id, thread)
     for text in texts:
         broker.append(run_id, Entry("values", text.encode()))
     if ends:
-        broker.end(run_id, b"{}")
+        await broker.end(run_id, b"{}")
 
 
 def texts(batch: Batch) -> list[str]:
@@ -66,28 +66,28 @@ async def places(broker: Broker) -> list[Cursor]:
     return found
 
 
-def expire_all(broker: Broker, *run_ids: str) -> None:
-    while any(broker.tail(run_id) for run_id in run_ids):
+async def expire_all(broker: Broker, *run_ids: str) -> None:
+    while any([await broker.tail(run_id) for run_id in run_ids]):
         broker.expire()
 
 
 async def test_a_thread_is_its_runs_one_after_the_other(broker: Broker) -> None:
-    a_run(broker, "one", "a", "b")
-    a_run(broker, "elsewhere", "x", thread="other")
-    a_run(broker, "two", "c")
+    await a_run(broker, "one", "a", "b")
+    await a_run(broker, "elsewhere", "x", thread="other")
+    await a_run(broker, "two", "c")
     assert await followed(broker) == ["a", "b", "c"]
 
 
 async def test_a_run_of_which_nothing_came_yet_holds_up_nobody(broker: Broker) -> None:
     broker.open("waiting", THREAD)
-    a_run(broker, "running", "a")
-    a_run(broker, "waiting", "b")
+    await a_run(broker, "running", "a")
+    await a_run(broker, "waiting", "b")
     assert await followed(broker) == ["a", "b"]
 
 
 async def test_places_are_those_of_the_runs_and_grow_from_run_to_run(broker: Broker) -> None:
     for index in range(20):
-        a_run(broker, f"run {index}", "a", "b")
+        await a_run(broker, f"run {index}", "a", "b")
     found = await places(broker)
     of_runs = [
         Cursor(batch.first.epoch, at)
@@ -101,9 +101,9 @@ async def test_places_are_those_of_the_runs_and_grow_from_run_to_run(broker: Bro
 
 async def test_a_follower_goes_on_after_any_place(broker: Broker) -> None:
     everything = ["a", "b", "c", "d"]
-    a_run(broker, "one", "a", "b")
-    a_run(broker, "two", "c")
-    a_run(broker, "three", "d")
+    await a_run(broker, "one", "a", "b")
+    await a_run(broker, "two", "c")
+    await a_run(broker, "three", "d")
     after = 0
     for place in await places(broker):
         held = await broker.follow(THREAD, Cursor(place.epoch, place.offset - 1), 0)
@@ -113,66 +113,66 @@ async def test_a_follower_goes_on_after_any_place(broker: Broker) -> None:
 
 async def test_a_run_that_ended_while_another_goes_on_is_told_of_after_it(broker: Broker) -> None:
     """As one that is cancelled while it waits for the other."""
-    a_run(broker, "long", "a", ends=False)
-    a_run(broker, "cancelled", "c")
+    await a_run(broker, "long", "a", ends=False)
+    await a_run(broker, "cancelled", "c")
     assert await followed(broker) == ["a"]
-    a_run(broker, "long", "b")
+    await a_run(broker, "long", "b")
     assert await followed(broker) == ["a", "b", "c"]
 
 
 async def test_now_is_within_the_run_that_goes_on_also_when_another_ended_since(broker: Broker) -> None:
-    a_run(broker, "long", "a", ends=False)
-    a_run(broker, "cancelled", "c")
-    now = broker.tail_of_thread(THREAD)
-    a_run(broker, "long", "b")
+    await a_run(broker, "long", "a", ends=False)
+    await a_run(broker, "cancelled", "c")
+    now = await broker.tail_of_thread(THREAD)
+    await a_run(broker, "long", "b")
     assert await followed(broker, now) == ["b", "c"]
 
 
 async def test_now_is_after_everything_where_no_run_goes_on(broker: Broker) -> None:
-    a_run(broker, "one", "a")
-    now = broker.tail_of_thread(THREAD)
+    await a_run(broker, "one", "a")
+    now = await broker.tail_of_thread(THREAD)
     assert await followed(broker, now) == []
-    a_run(broker, "two", "b")
+    await a_run(broker, "two", "b")
     assert await followed(broker, now) == ["b"]
 
 
 async def test_a_follower_of_a_quiet_thread_hears_of_its_next_run_at_once(broker: Broker) -> None:
-    waiting = asyncio.ensure_future(broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG))
+    waiting = asyncio.ensure_future(broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG))
     await asyncio.sleep(0)
-    a_run(broker, "one", "a", ends=False)
+    await a_run(broker, "one", "a", ends=False)
     assert texts(await waiting) == ["a"]
 
 
 async def test_a_follower_within_a_run_hears_of_its_next_entry_at_once(broker: Broker) -> None:
-    a_run(broker, "one", "a", ends=False)
-    waiting = asyncio.ensure_future(broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG))
+    await a_run(broker, "one", "a", ends=False)
+    waiting = asyncio.ensure_future(broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG))
     await asyncio.sleep(0)
-    a_run(broker, "one", "b", ends=False)
+    await a_run(broker, "one", "b", ends=False)
     assert texts(await waiting) == ["b"]
 
 
 async def test_following_a_quiet_thread_ends_in_time_where_it_was(broker: Broker) -> None:
-    now = broker.tail_of_thread(THREAD)
+    now = await broker.tail_of_thread(THREAD)
     batch = await broker.follow(THREAD, now, 0.02)
     assert (list(batch.entries), batch.lost, batch.last) == ([], 0, now)
-    a_run(broker, "one", "a", ends=False)
-    after = broker.tail_of_thread(THREAD)
+    await a_run(broker, "one", "a", ends=False)
+    after = await broker.tail_of_thread(THREAD)
     batch = await broker.follow(THREAD, after, 0.02)
     assert (list(batch.entries), batch.lost, batch.last) == ([], 0, after)
 
 
 async def test_a_note_has_its_place_between_the_runs(broker: Broker) -> None:
-    a_run(broker, "one", "a")
-    broker.note(THREAD, Entry("state_update", b"n"))
-    a_run(broker, "two", "b")
-    broker.note("other", Entry("state_update", b"x"))
+    await a_run(broker, "one", "a")
+    await broker.note(THREAD, Entry("state_update", b"n"))
+    await a_run(broker, "two", "b")
+    await broker.note("other", Entry("state_update", b"x"))
     assert await followed(broker) == ["a", "n", "b"]
 
 
 async def test_a_note_wakes_followers(broker: Broker) -> None:
-    waiting = asyncio.ensure_future(broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG))
+    waiting = asyncio.ensure_future(broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG))
     await asyncio.sleep(0)
-    broker.note(THREAD, Entry("state_update", b"n"))
+    await broker.note(THREAD, Entry("state_update", b"n"))
     assert texts(await waiting) == ["n"]
 
 
@@ -182,7 +182,7 @@ async def test_a_follower_sees_each_entry_once_while_threads_write_run_after_run
 
     def write() -> None:
         for run in range(runs):
-            a_run(broker, f"run {run}", *(f"{run}.{index}" for index in range(entries)))
+            asyncio.run(a_run(broker, f"run {run}", *(f"{run}.{index}" for index in range(entries))))
 
     async def follow() -> list[str]:
         found: list[str] = []
@@ -211,7 +211,7 @@ async def test_logs_of_many_threads_are_written_at_once_and_none_is_mixed_up(bro
 
     def write(thread: str) -> None:
         for run in range(40):
-            a_run(broker, f"{thread} {run}", f"{thread}.{run}", thread=thread)
+            asyncio.run(a_run(broker, f"{thread} {run}", f"{thread}.{run}", thread=thread))
 
     writers = [threading.Thread(target=write, args=(thread,)) for thread in threads]
     for writer in writers:
@@ -226,29 +226,29 @@ async def test_a_follower_that_is_late_is_told_and_goes_on_with_what_there_is(
     open_broker: OpenBroker,
 ) -> None:
     broker = open_broker(replay_seconds=0)
-    now = broker.tail_of_thread(THREAD)
-    a_run(broker, "one", "a")
-    expire_all(broker, "one")
-    a_run(broker, "two", "b", ends=False)
+    now = await broker.tail_of_thread(THREAD)
+    await a_run(broker, "one", "a")
+    await expire_all(broker, "one")
+    await a_run(broker, "two", "b", ends=False)
     assert (await broker.follow(THREAD, now, LONG)).lost
     assert await followed(broker) == ["b"]
 
 
 async def test_a_follower_that_has_all_of_what_is_gone_has_lost_nothing(open_broker: OpenBroker) -> None:
     broker = open_broker(replay_seconds=0)
-    a_run(broker, "one", "a", ends=False)
-    seen = broker.tail_of_thread(THREAD)
-    broker.end("one", b"{}")  # which no reader is shown
-    expire_all(broker, "one")
-    a_run(broker, "two", "b", ends=False)
+    await a_run(broker, "one", "a", ends=False)
+    seen = await broker.tail_of_thread(THREAD)
+    await broker.end("one", b"{}")  # which no reader is shown
+    await expire_all(broker, "one")
+    await a_run(broker, "two", "b", ends=False)
     assert await followed(broker, seen) == ["b"]
 
 
 async def test_the_beginning_is_what_there_is_and_has_lost_nothing(open_broker: OpenBroker) -> None:
     broker = open_broker(replay_seconds=0)
-    a_run(broker, "one", "a")
-    expire_all(broker, "one")
-    a_run(broker, "two", "b", ends=False)
+    await a_run(broker, "one", "a")
+    await expire_all(broker, "one")
+    await a_run(broker, "two", "b", ends=False)
     for text in ("-", "-1", "0", "0-0"):
         place = Cursor.parse_place(text)
         assert place is not None
@@ -260,7 +260,7 @@ async def test_a_place_from_before_this_process_may_have_lost_something(broker: 
 
 
 async def test_a_place_beyond_everything_waits_for_what_begins_after_it(broker: Broker) -> None:
-    a_run(broker, "one", "a")
+    await a_run(broker, "one", "a")
     assert await followed(broker, Cursor(9 * 10**12, 0)) == []
 
 
@@ -268,13 +268,13 @@ async def test_whoever_waits_while_the_last_log_of_the_thread_goes_hears_of_the_
     open_broker: OpenBroker,
 ) -> None:
     broker = open_broker(replay_seconds=0)
-    a_run(broker, "one", "a", ends=False)
-    broker.end("one", b"{}")
-    waiting = asyncio.ensure_future(broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG))
+    await a_run(broker, "one", "a", ends=False)
+    await broker.end("one", b"{}")
+    waiting = asyncio.ensure_future(broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG))
     await asyncio.sleep(0)
-    expire_all(broker, "one")
+    await expire_all(broker, "one")
     await asyncio.sleep(0)
-    a_run(broker, "two", "b", ends=False)
+    await a_run(broker, "two", "b", ends=False)
     batch = await waiting
     assert (texts(batch), batch.lost) == (["b"], 0)
 
@@ -283,11 +283,11 @@ async def test_whoever_waits_gets_the_last_entries_of_a_run_however_soon_its_log
     open_broker: OpenBroker,
 ) -> None:
     broker = open_broker(replay_seconds=0)
-    a_run(broker, "one", "a", ends=False)
-    waiting = asyncio.ensure_future(broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG))
+    await a_run(broker, "one", "a", ends=False)
+    waiting = asyncio.ensure_future(broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG))
     await asyncio.sleep(0)
-    a_run(broker, "one", "b")
-    expire_all(broker, "one")
+    await a_run(broker, "one", "b")
+    await expire_all(broker, "one")
     batch = await waiting
     assert (texts(batch), batch.entries[-1].event, batch.lost) == (["b"], END, 0)
 
@@ -296,15 +296,15 @@ async def test_a_reader_of_a_long_run_loses_nothing_when_the_log_of_a_later_one_
     open_broker: OpenBroker,
 ) -> None:
     broker = open_broker(replay_seconds=0)
-    a_run(broker, "long", "a", ends=False)
-    seen = broker.tail_of_thread(THREAD)
-    a_run(broker, "cancelled", "c")
-    expire_all(broker, "cancelled")
-    a_run(broker, "long", "b", ends=False)
+    await a_run(broker, "long", "a", ends=False)
+    seen = await broker.tail_of_thread(THREAD)
+    await a_run(broker, "cancelled", "c")
+    await expire_all(broker, "cancelled")
+    await a_run(broker, "long", "b", ends=False)
     assert await followed(broker, seen) == ["b"]
-    waiting = asyncio.ensure_future(broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG))
+    waiting = asyncio.ensure_future(broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG))
     await asyncio.sleep(0)
-    broker.end("long", b"{}")
+    await broker.end("long", b"{}")
     assert (await waiting).entries[-1].event == END
 
 
@@ -312,24 +312,24 @@ async def test_a_run_that_was_cancelled_while_it_waited_is_told_of_however_long_
     open_broker: OpenBroker,
 ) -> None:
     broker = open_broker(total_bytes_max=100_000)
-    a_run(broker, "long", "a", ends=False)
-    a_run(broker, "cancelled", "c")
-    a_run(broker, "large", os.urandom(100_000).hex(), thread="other")  # old ones make room for it
-    assert broker.tail("cancelled") is None
-    a_run(broker, "long", "b")
+    await a_run(broker, "long", "a", ends=False)
+    await a_run(broker, "cancelled", "c")
+    await a_run(broker, "large", os.urandom(100_000).hex(), thread="other")  # old ones make room for it
+    assert await broker.tail("cancelled") is None
+    await a_run(broker, "long", "b")
     assert await followed(broker) == ["a", "b", "c"]
 
 
 async def test_of_a_thread_that_was_deleted_and_made_again_nothing_is_shown_to_new_followers(
     broker: Broker,
 ) -> None:
-    a_run(broker, "one", "a")
-    seen = broker.tail_of_thread(THREAD)
-    broker.note(THREAD, Entry(GONE, b"{}"))
+    await a_run(broker, "one", "a")
+    seen = await broker.tail_of_thread(THREAD)
+    await broker.note(THREAD, Entry(GONE, b"{}"))
     batch = await broker.follow(THREAD, seen, 0)
     assert [entry.event for entry in batch.entries] == [GONE]
     assert await followed(broker) == []
-    a_run(broker, "two", "b", ends=False)
+    await a_run(broker, "two", "b", ends=False)
     assert await followed(broker) == ["b"]
 
 
@@ -339,9 +339,9 @@ async def test_of_most_quiet_threads_it_is_known_what_of_them_is_gone(open_broke
     seen = []
     for index in range(PLACES_MAX + 100):
         thread = f"thread {index}"
-        a_run(broker, thread, "a", thread=thread)
-        seen.append(broker.tail_of_thread(thread))
-    expire_all(broker, f"thread {PLACES_MAX + 99}")
+        await a_run(broker, thread, "a", thread=thread)
+        seen.append(await broker.tail_of_thread(thread))
+    await expire_all(broker, f"thread {PLACES_MAX + 99}")
     for index in reversed(range(100, PLACES_MAX + 100)):
         assert not (await broker.follow(f"thread {index}", seen[index], 0)).lost
     assert (await broker.follow("thread 150", Cursor(seen[149].epoch, 0), 0)).lost
@@ -349,9 +349,9 @@ async def test_of_most_quiet_threads_it_is_known_what_of_them_is_gone(open_broke
 
 
 async def test_a_cut_reaches_followers_that_wait_for_a_run_and_within_one(broker: Broker) -> None:
-    a_run(broker, "one", "a", ends=False)
+    await a_run(broker, "one", "a", ends=False)
     waiting = [
-        asyncio.ensure_future(broker.follow(thread, broker.tail_of_thread(thread), LONG))
+        asyncio.ensure_future(broker.follow(thread, await broker.tail_of_thread(thread), LONG))
         for thread in (THREAD, "quiet")
     ]
     await asyncio.sleep(0)
@@ -360,15 +360,15 @@ async def test_a_cut_reaches_followers_that_wait_for_a_run_and_within_one(broker
     assert [type(result) for result in results] == [Cut, Cut]
     assert texts(await broker.follow(THREAD, BEGINNING, LONG)) == ["a"]
     with pytest.raises(Cut):
-        await broker.follow(THREAD, broker.tail_of_thread(THREAD), LONG)
+        await broker.follow(THREAD, await broker.tail_of_thread(THREAD), LONG)
 
 
 async def test_a_follower_that_gives_up_disturbs_nobody(broker: Broker) -> None:
-    now = broker.tail_of_thread(THREAD)
+    now = await broker.tail_of_thread(THREAD)
     leaving, staying = (asyncio.ensure_future(broker.follow(THREAD, now, LONG)) for _ in range(2))
     await asyncio.sleep(0)
     leaving.cancel()
-    a_run(broker, "one", "a", ends=False)
+    await a_run(broker, "one", "a", ends=False)
     assert texts(await staying) == ["a"]
 
 

@@ -98,7 +98,7 @@ def test_the_running_run_is_asked_to_stop_and_told_why(database: SqliteDatabase,
 
 def test_interrupt_ends_those_that_wait(database: SqliteDatabase) -> None:
     busy(database)
-    assert [run.run_id for run in admitted(database, "interrupt").ended] == ["waiting"]
+    assert [one.run.run_id for one in admitted(database, "interrupt").ended] == ["waiting"]
     run = found(database, "waiting")
     assert run is not None
     assert run.status is RunStatus.interrupted
@@ -106,7 +106,7 @@ def test_interrupt_ends_those_that_wait(database: SqliteDatabase) -> None:
 
 def test_rollback_leaves_nothing_of_those_that_wait(database: SqliteDatabase) -> None:
     busy(database)
-    assert [run.run_id for run in admitted(database, "rollback").ended] == ["waiting"]
+    assert [one.run.run_id for one in admitted(database, "rollback").ended] == ["waiting"]
     assert found(database, "waiting") is None
 
 

@@ -113,7 +113,7 @@ async def test_a_created_run_is_durable_and_makes_its_thread_busy(server: Server
 
 async def test_a_created_run_has_a_log_that_readers_can_wait_on(server: Server) -> None:
     run = await server.create()
-    assert server.broker.thread_of(run.run_id) == "t"
+    assert await server.broker.thread_of(run.run_id) == "t"
 
 
 async def test_an_unknown_thread_is_not_found(server: Server) -> None:
@@ -452,7 +452,7 @@ async def where(server: Server, run: Run, last_event_id: str | None = None) -> C
 async def test_a_reader_of_a_running_run_begins_now(server: Server) -> None:
     run = await server.started()
     server.broker.append(run.run_id, Entry("values", b"1"))
-    assert await where(server, run) == server.broker.tail(run.run_id)
+    assert await where(server, run) == await server.broker.tail(run.run_id)
 
 
 async def test_a_reader_that_returns_begins_after_its_last_event(server: Server) -> None:

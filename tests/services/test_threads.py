@@ -213,7 +213,7 @@ async def test_a_thread_whose_time_has_come_is_gone_with_all_it_had(server: Serv
     gone, stays = await server.new(ttl=SOON), await server.new(ttl=LONG)
     await server.past(gone, 3)
     await server.run(gone, RunStatus.success)
-    here = server.broker.tail_of_thread(gone)
+    here = await server.broker.tail_of_thread(gone)
     await server.expiry().sweep()
     assert await server.ids() == {stays}
     assert await server.kept(gone) == {}

@@ -292,7 +292,7 @@ async def test_crons_of_a_thread_that_is_being_deleted_begin_nothing_more(
     clock.move(60)
     assert await crontab.fire() == 0
     assert await crontab.stored(cron) is None
-    crontab.broker.end(run.run_id, b"{}")
+    await crontab.broker.end(run.run_id, b"{}")
     assert await deletion
 
 

@@ -91,7 +91,7 @@ def test_a_name_in_any_language_stays_as_it_is() -> None:
 async def test_a_stream_is_frames_in_order_and_the_end_is_silent(broker: MemoryBroker) -> None:
     for index in range(1_000):
         broker.append(RUN, Entry("values", b"%d" % index))
-    broker.end(RUN, b'{"final":1}')
+    await broker.end(RUN, b'{"final":1}')
     body = await text(stream(broker))
     assert events(body) == [("values", str(index)) for index in range(1_000)]
 
@@ -99,7 +99,7 @@ async def test_a_stream_is_frames_in_order_and_the_end_is_silent(broker: MemoryB
 async def test_ids_strictly_increase(broker: MemoryBroker) -> None:
     for _ in range(1_000):
         broker.append(RUN, Entry("values", b"1"))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     found = ids(await text(stream(broker)))
     assert found == sorted(set(found))
 
@@ -123,7 +123,7 @@ async def test_each_event_leaves_an_idle_stream_at_once(broker: MemoryBroker) ->
 async def test_a_reader_that_returns_with_its_last_id_gets_the_rest(broker: MemoryBroker) -> None:
     for index in range(10):
         broker.append(RUN, Entry("values", b"%d" % index))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     whole = await text(stream(broker))
     for epoch, offset in ids(whole):
         rest = await text(stream(broker, Cursor(epoch, offset)))
@@ -145,7 +145,7 @@ async def test_only_the_first_frame_tells_when_to_try_again(broker: MemoryBroker
 
 
 async def test_the_end_alone_makes_an_empty_stream(broker: MemoryBroker) -> None:
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     assert await text(stream(broker)) == b""
 
 
@@ -161,7 +161,7 @@ async def test_a_fast_writer_in_another_thread_loses_no_event(broker: MemoryBrok
     def write() -> None:
         for index in range(5_000):
             broker.append(RUN, Entry("values", b"%d" % index))
-        broker.end(RUN, b"{}")
+        asyncio.run(broker.end(RUN, b"{}"))
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -250,7 +250,7 @@ def test_a_filter_shows_what_belongs_to_its_modes(modes: tuple[str, ...], event:
 async def test_filtered_events_keep_the_ids_that_they_have_for_everybody(broker: MemoryBroker) -> None:
     for event in ("metadata", "values", "updates", "values", "updates"):
         broker.append(RUN, Entry(event, b"1"))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     body = await text(stream(broker, shown=of_run(frozenset({"updates"}))))
     assert [offset for _, offset in ids(body)] == [0, 2, 4]
 
@@ -259,7 +259,7 @@ async def test_a_stream_of_which_nothing_is_wanted_still_beats_and_ends(broker: 
     parts = stream(broker, rhythm=QUICK, shown=lambda event: None)
     broker.append(RUN, Entry("values", b"1"))
     assert await anext(parts) == HEARTBEAT
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     assert await text(parts) == b""
 
 
@@ -271,7 +271,7 @@ async def test_a_reader_of_forgotten_events_is_told() -> None:
     broker.open(RUN, "thread")
     for _ in range(2_000):
         broker.append(RUN, Entry("values", b"%01000d" % 1))
-    broker.end(RUN, b"{}")
+    await broker.end(RUN, b"{}")
     found = events(await text(stream(broker)))
     assert [event for event, _ in found] == ["error"]
     assert '"EventsExpired"' in found[0][1]
