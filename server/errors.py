@@ -17,6 +17,7 @@ GraphwireError
 ├── Overloaded              a queue is full; try again later
 ├── EmbeddingFailed         the embeddings of the store, user code or a service, failed
 ├── StorageFull             the disk did not take a write: nothing of it happened
+├── StorageUnavailable      the database cannot be reached: nothing happened
 ├── NotReady                send requests elsewhere for now
 │   └── TooMany             the caller's own share of it is
 └── Superseded              this attempt of a run no longer owns it
@@ -112,6 +113,10 @@ class EmbeddingFailed(GraphwireError):
 
 class StorageFull(GraphwireError):
     """The disk is full: nothing was stored."""
+
+
+class StorageUnavailable(GraphwireError):
+    """The database cannot be reached at present; try again later."""
 
 
 class NotReady(GraphwireError):

@@ -32,7 +32,7 @@ class SaverBeforeRun(EmbeddedSaver):
         return self._database.read_now(lambda tx: self._before(tx, config))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._database.read_here(lambda tx: self._before(tx, config))
+        return await self._database.read_here(lambda tx: self._before(tx, config))
 
     def _before(self, tx: Tx, config: RunnableConfig) -> CheckpointTuple | None:
         inner: dict[str, Any] = dict(config["configurable"])

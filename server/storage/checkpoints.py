@@ -186,7 +186,7 @@ class EmbeddedSaver(_Statements):
         return self._database.read_now(self._reading(lambda saver: saver.get_tuple(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._database.read_here(self._reading(lambda saver: saver.get_tuple(config)))
+        return await self._database.read_here(self._reading(lambda saver: saver.get_tuple(config)))
 
     def list(self, config: RunnableConfig | None, **filters: Any) -> Iterator[CheckpointTuple]:
         yield from self._database.read_now(self._reading(lambda saver: [*saver.list(config, **filters)]))

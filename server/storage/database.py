@@ -49,9 +49,9 @@ class Database(Protocol):
     def read_now(self, work: Callable[[Tx], T]) -> T:
         """`read` for a thread that may block."""
 
-    def read_here(self, work: Callable[[Tx], T]) -> T:
-        """`read` on the thread that calls, which gets a connection of its own: for a small read on a lane,
-        which takes less time than the way to another thread and back."""
+    async def read_here(self, work: Callable[[Tx], T]) -> T:
+        """`read` from a lane. Where a small read takes less time than the way to another thread and back,
+        it is made on the thread that calls, which gets a connection of its own."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class SqliteDatabase:
     def read_now(self, work: Callable[[Tx], T]) -> T:
         return self._readers.submit(self._read, work).result()
 
-    def read_here(self, work: Callable[[Tx], T]) -> T:
+    async def read_here(self, work: Callable[[Tx], T]) -> T:
         if getattr(self._local, "connection", None) is None:
             self._connect()
         return self._read(work)

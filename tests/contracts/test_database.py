@@ -234,19 +234,19 @@ def test_a_thread_may_read_on_a_connection_of_its_own(database: Database) -> Non
         return words(tx)
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda _: database.read_here(look), range(20))) == [["a"]] * 20
+        assert list(pool.map(lambda _: asyncio.run(database.read_here(look)), range(20))) == [["a"]] * 20
     assert threading.get_ident() not in threads
-    assert database.read_here(look) == ["a"]
+    assert asyncio.run(database.read_here(look)) == ["a"]
     assert threading.get_ident() in threads
 
 
 def test_a_connection_of_ones_own_sees_what_is_committed_since_and_cannot_write(database: Database) -> None:
-    assert database.read_here(words) == []
+    assert asyncio.run(database.read_here(words)) == []
     database.write_now(add("a"))
-    assert database.read_here(words) == ["a"]
+    assert asyncio.run(database.read_here(words)) == ["a"]
     with pytest.raises(DBAPIError):
-        database.read_here(add("b"))
-    assert database.read_here(words) == ["a"]
+        asyncio.run(database.read_here(add("b")))
+    assert asyncio.run(database.read_here(words)) == ["a"]
 
 
 def test_a_thread_gets_the_error_of_its_work(database: Database) -> None:
@@ -370,7 +370,7 @@ def test_a_work_that_finds_the_whole_transaction_gone_fails_with_all_who_share_i
 def test_closing_leaves_one_file_though_other_threads_have_connections_to_the_end(file: Path) -> None:
     database = SqliteDatabase(file)
     database.write_now(lambda tx: tx.execute(text("CREATE TABLE words (word TEXT)")).rowcount)
-    assert database.read_here(words) == []
+    assert asyncio.run(database.read_here(words)) == []
     database.write_now(add("a"))
     database.close()
     log = file.with_name(f"{file.name}-wal")
