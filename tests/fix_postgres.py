@@ -49,8 +49,8 @@ class Postgres:
 
     def start(self) -> None:
         """Returns when it takes connections."""
-        settings = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}",
-                    "max_connections=300", *self._options)  # fmt: skip
+        own = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
+        settings = (*own, "max_connections=300", *self._options)
         options = " ".join(f"-c {setting}" for setting in settings)
         log = str(self.folder / "log")
         self._run("pg_ctl", "start", "-w", "-D", str(self.folder / "data"), "-l", log, "-o", options)
