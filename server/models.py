@@ -151,6 +151,7 @@ class Run:
     reason: str | None = None
     handovers: int = 0
     identity: str = ""
+    worker_id: str | None = None
 
     @property
     def temporary(self) -> bool:

@@ -26,13 +26,21 @@ class Worker:
     """Runs on the loop of the process; the graphs run on lanes."""
 
     def __init__(
-        self, attempts: Attempts, executor: Executor, lanes: Lanes, signals: Signals, slots: int
+        self,
+        attempts: Attempts,
+        executor: Executor,
+        lanes: Lanes,
+        signals: Signals,
+        slots: int,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._attempts = attempts
         self._executor = executor
         self._lanes = lanes
         self._signals = signals
         self._slots = slots
+        self._poll_seconds = poll_seconds
+        self.worker_id: str | None = None  # among several; see membership.py
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
         self._reserved = 0
         self._claiming = False
@@ -56,7 +64,7 @@ class Worker:
 
     async def _claim(self, free: int) -> list[Run]:
         try:
-            return await self._attempts.claim(min(free, 32))
+            return await self._attempts.claim(min(free, 32), self.worker_id)
         except Exception:  # the task supervisor: a full disk must not end the worker
             _log.exception("could not claim runs")
             return []
@@ -66,12 +74,12 @@ class Worker:
         try:
             due = await self._attempts.next_due()
         except Exception:  # as above
-            return POLL_SECONDS
+            return self._poll_seconds
         if due is None:
-            return POLL_SECONDS
+            return self._poll_seconds
         left = (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds()
         # A run that is due and was not claimed waits for its thread: the end of the other run will ring.
-        return min(left, POLL_SECONDS) if left > 0 else POLL_SECONDS
+        return min(left, self._poll_seconds) if left > 0 else self._poll_seconds
 
     @property
     def idle(self) -> bool:
@@ -83,7 +91,7 @@ class Worker:
         return self._slots - len(self._active) - self._reserved + lent
 
     def reserve(self) -> bool:
-        """See `services.runs.Starter`."""
+        """See `services.starter.Starter`."""
         asking = asker.get()  # a run that starts another one most likely waits for it then
         if asking:
             self._loans.check()
@@ -93,13 +101,13 @@ class Worker:
         return True
 
     def release(self) -> None:
-        """See `services.runs.Starter`."""
+        """See `services.starter.Starter`."""
         self._reserved -= 1
         self._offer()
         self._tell_drain()
 
     def start(self, run: Run) -> None:
-        """See `services.runs.Starter`."""
+        """See `services.starter.Starter`."""
         self._reserved -= 1
         self._execute(run)
         self._tell_drain()
@@ -137,7 +145,7 @@ class Worker:
         """Stop runs for ever, as callers ask."""
         stopping: set[asyncio.Task[None]] = set()
         while True:
-            await self._signals.wait("stop", POLL_SECONDS)
+            await self._signals.wait("stop", self._poll_seconds)
             candidates = [run_id for run_id, (attempt, _) in self._active.items() if attempt.stop is None]
             if not candidates:
                 continue
@@ -156,6 +164,13 @@ class Worker:
         done, _ = await asyncio.wait([asyncio.wrap_future(job.done)], timeout=STOP_SECONDS / 2)
         if not done:
             await asyncio.wrap_future(self._lanes.submit_reading(self._executor.abandoned(attempt)).done)
+
+    async def give_up(self) -> None:
+        """This worker may be taken for dead: what it executes is given up, before others begin it anew."""
+        left = list(self._active.values())
+        if left:
+            _log.warning("the database is out of reach: runs are given up", runs=len(left))
+            await self._attempts.hand_over([_given_up(attempt, job) for attempt, job in left])
 
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more and let runs end within the grace; then have the others end after the step at hand.

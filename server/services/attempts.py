@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from ..clock import now
-from ..errors import StorageFull
+from ..errors import StorageFull, StorageUnavailable
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..storage import runs as statements
 from ..storage import threads, traces
@@ -33,9 +33,9 @@ class Attempts:
         self._signals = signals
         self._attempts_max = attempts_max
 
-    async def claim(self, limit: int) -> list[Run]:
-        """Start up to `limit` runs that are due."""
-        return await self._database.write(lambda tx: statements.claim(tx, now(), limit))
+    async def claim(self, limit: int, worker_id: str | None = None) -> list[Run]:
+        """Start up to `limit` runs that are due, for this worker."""
+        return await self._database.write(lambda tx: statements.claim(tx, now(), limit, worker_id))
 
     async def next_due(self) -> str | None:
         """When the earliest waiting run may start."""
@@ -63,8 +63,10 @@ class Attempts:
         the run changes nothing and says nothing.
         """
         left = await self._surely(lambda tx: self._record(tx, run, outcome))
-        if left is None:
-            return
+        if left is not None:
+            await self._tell(run, outcome, last, left)
+
+    async def _tell(self, run: Run, outcome: Outcome, last: Sequence[Entry], left: ThreadStatus) -> None:
         self._signals.notify("webhooks")
         for entry in (*last, closing_of(run.run_id, outcome)):
             self._broker.append(run.run_id, entry)
@@ -75,13 +77,13 @@ class Attempts:
             await self._broker.note(run.thread_id, THREAD_GONE)
 
     async def _surely(self, work: Callable[[Tx], T]) -> T:
-        """Write what must not be lost: where the disk is full, again and again until it takes it."""
+        """Write what must not be lost: again and again until the disk, or the database, takes it."""
         wait = WAIT_SECONDS
         while True:
             try:
                 return await self._database.write(work)
-            except StorageFull as failure:
-                _log.warning("the end of a run waits for the disk", seconds=wait, error=failure.message)
+            except (StorageFull, StorageUnavailable) as failure:
+                _log.warning("the end of a run waits for the database", seconds=wait, error=failure.message)
             await asyncio.sleep(wait)
             wait = min(2 * wait, WAIT_SECONDS_MAX)
 
@@ -106,26 +108,39 @@ class Attempts:
 
     async def hand_over(self, runs: Sequence[Run]) -> None:
         """The server goes down: these attempts are given up, and the next process goes on with their runs."""
-        with suppress(StorageFull):  # then they do count; the next process goes on all the same
+        with suppress(
+            StorageFull, StorageUnavailable
+        ):  # then they do count; the next process goes on all the same
             await self._database.write(lambda tx: [statements.hand_over(tx, run) for run in runs])
 
     async def recover(self) -> int:
-        """After a start of the only worker: what a crash left running waits again, or has had its tries.
+        """What nobody executes any more, because its process crashed, waits again, or has had its tries.
 
-        What was to be stopped is over: nobody who asked for that must see it run again.
+        What was to be stopped is over: nobody who asked for that must see it run again. Returns how many
+        runs wait again.
         """
 
-        def work(tx: Tx) -> tuple[int, list[str]]:
-            for run in statements.to_stop(tx):
-                self._record(tx, run, cancelled(run.stop or "", run.reason or ""))
-            spent = statements.spent(tx, self._attempts_max)
-            for run in spent:
-                text = f"the server stopped {run.attempt} times while this run was executing; it is given up"
-                failed = Outcome(
-                    RunStatus.error, ThreadStatus.error, error={"error": "RunAbandoned", "message": text}
-                )
-                self._record(tx, run, failed)
-            return statements.requeue_running(tx), [run.run_id for run in spent]
+        def work(tx: Tx) -> tuple[int, list[tuple[Run, Outcome, ThreadStatus]]]:
+            over = [
+                (run, cancelled(run.stop or "", run.reason or "")) for run in statements.orphans_to_stop(tx)
+            ]
+            stopped = {run.run_id for run, _ in over}
+            spent = statements.spent_orphans(tx, self._attempts_max)
+            over += [(run, _abandoned(run)) for run in spent if run.run_id not in stopped]
+            ended = [(run, outcome, self._record(tx, run, outcome)) for run, outcome in over]
+            told = [(run, outcome, left) for run, outcome, left in ended if left is not None]
+            return statements.requeue_orphans(tx), told
 
-        count, _ = await self._database.write(work)
+        count, ended = await self._database.write(work)
+        for run, outcome, left in ended:
+            await self._broker.begin(run.run_id, run.thread_id, run.attempt)
+            await self._tell(run, outcome, (), left)
+        if count:
+            self._signals.notify("runs")
         return count
+
+
+def _abandoned(run: Run) -> Outcome:
+    text = f"the server stopped {run.attempt} times while this run was executing; it is given up"
+    error = {"error": "RunAbandoned", "message": text}
+    return Outcome(RunStatus.error, ThreadStatus.error, error=error)

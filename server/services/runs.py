@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from ..clock import new_id, now
 from ..errors import Conflict, NotFound, Overloaded, TooMany
@@ -37,6 +36,7 @@ from .admission import (
 from .assistants import resolve
 from .deliveries import enqueue_unstarted
 from .endings import cancelled
+from .starter import Starter
 from .threads import missing, new_thread
 from .webhook_policy import WebhookPolicy
 
@@ -45,22 +45,6 @@ NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
     "and the runs haven't been deleted or completed."
 )
-
-
-class Starter(Protocol):
-    """A worker in this process that takes runs as they are admitted."""
-
-    def reserve(self) -> bool:
-        """Keep a slot free for a run that is about to be admitted; False when there is none.
-
-        Raises Overloaded for a run that another one starts, when too many wait for such already.
-        """
-
-    def release(self) -> None:
-        """Give the slot back: nothing was admitted, or it has to wait."""
-
-    def start(self, run: Run) -> None:
-        """Execute a run that was admitted as running, in the reserved slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +104,7 @@ class Runs:
         def work(tx: Tx) -> Admitted:
             if first is not None:
                 first(tx)
-            return self._admit(tx, caller, thread_id, request, used, at_once=starter is not None)
+            return self._admit(tx, caller, thread_id, request, used, starter)
 
         try:
             admitted = await self._database.write(work)
@@ -141,7 +125,7 @@ class Runs:
 
         def work(tx: Tx) -> list[Admitted]:
             return [
-                self._admit(tx, caller, None, request, taken, at_once=False)
+                self._admit(tx, caller, None, request, taken, None)
                 for request, taken in zip(requests, used, strict=True)
             ]
 
@@ -173,7 +157,13 @@ class Runs:
         await tell(self._broker, self._signals, admitted.displaced)
 
     def _admit(
-        self, tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest, used: bool, *, at_once: bool
+        self,
+        tx: Tx,
+        caller: Caller,
+        thread_id: str | None,
+        request: RunRequest,
+        used: bool,
+        starter: Starter | None,
     ) -> Admitted:
         assistant = resolve(tx, request.assistant_id, self._graph_ids)
         if (named := naming.known(tx, caller, thread_id, request)) is not None:
@@ -188,8 +178,9 @@ class Runs:
         if request.run_id and (reason := names.take_early_cancel(tx, run_id)) is not None:
             return self._stillborn(tx, run, reason)
         displaced = admit(tx, on, run_id, request.multitask_strategy) if thread_id else Displaced()
-        if at_once and request.after_seconds <= 0 and not (thread_id and statements.has_active(tx, on)):
-            run = replace(run, status=RunStatus.running, attempt=1)
+        free = request.after_seconds <= 0 and not (thread_id and statements.has_active(tx, on))
+        if starter is not None and free:
+            run = replace(run, status=RunStatus.running, attempt=1, worker_id=starter.worker_id)
         else:
             self._check_room(tx, caller)
         statements.add(tx, run)

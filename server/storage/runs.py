@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from ..models import Json, Run, RunPage, RunSelection, RunStatus
 from .database import Tx
-from .tables import runs
+from .tables import runs, workers
 
 _COLUMNS = tuple(column for column in runs.c if column.name != "seq")
 _NAMES = tuple(column.name for column in _COLUMNS)
@@ -36,6 +36,10 @@ _ended_before = (
     .offset(bindparam("newest"))
 )
 _remove_ended = delete(runs).where(runs.c.seq.in_(_ended_before))
+# Where one process does everything there are no workers in the table: after a start of it all are orphans.
+_orphaned = (runs.c.status == RunStatus.running) & ~(
+    select(workers.c.worker_id).where(workers.c.worker_id == runs.c.worker_id).exists()
+)
 _next_due = select(func.min(runs.c.due_at)).where(runs.c.status == RunStatus.pending)
 _finish = (
     update(runs)
@@ -117,7 +121,7 @@ def newest(tx: Tx, thread_id: str) -> Run | None:
     return _run(row) if row else None
 
 
-def claim(tx: Tx, at: str, limit: int) -> list[Run]:
+def claim(tx: Tx, at: str, limit: int, worker_id: str | None = None) -> list[Run]:
     """Start up to `limit` runs that are due: first come, first served, never two of one thread.
 
     The attempt is counted here, before anything of the graph runs: a run that kills the process is known
@@ -145,7 +149,7 @@ def claim(tx: Tx, at: str, limit: int) -> list[Run]:
     started = (
         update(runs)
         .where(runs.c.seq.in_(found), runs.c.status == RunStatus.pending)
-        .values(status=RunStatus.running, attempt=runs.c.attempt + 1, updated_at=at)
+        .values(status=RunStatus.running, attempt=runs.c.attempt + 1, updated_at=at, worker_id=worker_id)
         .returning(*_COLUMNS)
     )
     return [_run(row) for row in tx.execute(started)]
@@ -188,9 +192,9 @@ def ask_to_stop(tx: Tx, run_id: str, action: str, reason: str) -> bool:
     return tx.execute(statement).rowcount > 0
 
 
-def requeue_running(tx: Tx) -> int:
-    """After a crash of the only worker: what was running waits again; its attempts stay counted."""
-    statement = update(runs).where(runs.c.status == RunStatus.running).values(status=RunStatus.pending)
+def requeue_orphans(tx: Tx) -> int:
+    """What nobody executes any more waits again; its attempts stay counted. Returns how many runs."""
+    statement = update(runs).where(_orphaned).values(status=RunStatus.pending)
     return tx.execute(statement).rowcount
 
 
@@ -208,18 +212,16 @@ def hand_over(tx: Tx, run: Run) -> bool:
     return tx.execute(statement).rowcount > 0
 
 
-def to_stop(tx: Tx) -> list[Run]:
-    """Running runs that somebody has asked to stop."""
-    query = select(*_COLUMNS).where(runs.c.status == RunStatus.running, runs.c.stop.is_not(None))
+def orphans_to_stop(tx: Tx) -> list[Run]:
+    """Running runs that nobody executes any more, and that somebody has asked to stop."""
+    query = select(*_COLUMNS).where(_orphaned, runs.c.stop.is_not(None))
     return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 
-def spent(tx: Tx, attempts_max: int) -> list[Run]:
-    """Running runs that have used up their attempts."""
-    query = select(*_COLUMNS).where(
-        runs.c.status == RunStatus.running, runs.c.attempt - runs.c.handovers >= attempts_max
-    )
-    return [_run(row) for row in tx.execute(query)]
+def spent_orphans(tx: Tx, attempts_max: int) -> list[Run]:
+    """Running runs that nobody executes any more, and that have used up their attempts."""
+    query = select(*_COLUMNS).where(_orphaned, runs.c.attempt - runs.c.handovers >= attempts_max)
+    return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 
 def remove(tx: Tx, run_id: str) -> bool:

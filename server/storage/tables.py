@@ -165,6 +165,7 @@ runs = Table(
     # How often a server that stopped in order gave the run to the next: those attempts are no failures.
     Column("handovers", Integer, nullable=False, server_default=text("0")),
     Column("identity", Text, nullable=False, server_default=text("''")),  # whose it is
+    Column("worker_id", Id),  # who executes it; null where there is only one
     # Two starters of one thread cannot both win, whatever the claim statement looks like.
     Index(
         "runs_one_running_per_thread",
@@ -180,6 +181,23 @@ runs = Table(
         postgresql_where=text("status = 'pending'"),
     ),
     sqlite_autoincrement=True,
+)
+
+# The workers that are alive, where there are several. Those whose time is over are dead.
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", Id, primary_key=True),
+    Column("expires_at", Float(53), nullable=False),  # seconds since 1970 by the database's clock
+)
+
+# What only one process may do at a time, and which one does.
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("holder", Id, nullable=False),
+    Column("expires_at", Float(53), nullable=False),
 )
 
 # What a client calls a run before it knows whether it exists: `run_id` or an Idempotency-Key. Kept for a

@@ -181,6 +181,8 @@ class OneSlot:
     def __init__(self) -> None:
         self.free, self.started = 1, list[Run]()
 
+    worker_id = None
+
     def reserve(self) -> bool:
         self.free -= 1
         return self.free >= 0 or bool(self.release())
