@@ -1,9 +1,12 @@
 """Services -> Starlette: routes, middleware, error handlers."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from .api.middleware import Surroundings
 from .api.openapi import document
@@ -16,10 +19,22 @@ from .errors import GraphwireError
 EXPOSED = ("content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id")
 
 
+PROBES = ("/", "/ok", "/info")
+
+
 def build_app(backend: Backend) -> Starlette:
     """The ASGI application over a running backend."""
+    return _app(backend, routes())
+
+
+def build_probes(backend: Backend) -> Starlette:
+    """What a worker shows of itself."""
+    return _app(backend, [route for route in routes() if route.path in PROBES])
+
+
+def _app(backend: Backend, served: Sequence[Route]) -> Starlette:
     app = Starlette(
-        routes=routes(),
+        routes=served,
         middleware=[Middleware(Surroundings), _cors(backend.cors_allow_origins)],
         exception_handlers={
             GraphwireError: graphwire_error,

@@ -7,9 +7,15 @@ from typing import Protocol
 
 from .models import Json
 from .services import Services
-from .storage.health import Health
 from .streaming.broker import Broker
 from .streaming.sse import Rhythm
+
+
+class Readiness(Protocol):
+    """Whether requests should be sent here."""
+
+    async def check(self) -> None:
+        """Raises NotReady, which says why not."""
 
 
 class Work(Protocol):
@@ -33,7 +39,7 @@ class Backend:
     services: Services
     work: Work
     broker: Broker
-    health: Health
+    health: Readiness
     graph_ids: Sequence[str]
     rhythm: Rhythm
     body_bytes_max: int

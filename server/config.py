@@ -1,57 +1,20 @@
-"""langgraph.json and the environment → a frozen Project and frozen Settings; the only reader of os.environ.
+"""The environment → frozen Settings; the only reader of os.environ.
 
 Nothing here imports LangGraph or LangChain: `apply_environment` must come before their first import.
 """
 
-import json
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import ConfigError
-from .models import GraphSpec, Network, WebhookRules
+from .models import Network, WebhookRules
+from .project import Project
 from .webhook_config import SigningSecret, webhook_rules
-
-JAVASCRIPT_SUFFIXES = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts")
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A checked langgraph.json (contract/resources.md 12). Every path in it is relative to `root`."""
-
-    path: Path
-    root: Path
-    graphs: tuple[GraphSpec, ...]
-    dependencies: tuple[str, ...]
-    # Often holds keys and passwords: never shown when a project is printed.
-    env: Mapping[str, str] = field(repr=False)
-    raw: Mapping[str, Any] = field(repr=False)
-
-
-def load_project(path: str | os.PathLike[str]) -> Project:
-    """Read and check langgraph.json; unknown top-level keys and `$schema` are ignored.
-
-    Paths count from the file, not from the working directory (contract/resources.md 12, D70).
-    Raises ConfigError, whose one message names the file, the key and what to do.
-    """
-    file = Path(os.path.abspath(path))  # not resolve(): what a symbolic link leads to has other neighbours
-    document = _document(file)
-    return Project(
-        path=file,
-        root=file.parent,
-        graphs=_graphs(file, document.get("graphs")),
-        dependencies=_dependencies(file, document.get("dependencies")),
-        env=MappingProxyType(_environment(file, document.get("env"))),
-        raw=MappingProxyType(document),
-    )
 
 
 def apply_environment(project: Project) -> None:
@@ -72,95 +35,6 @@ def apply_environment(project: Project) -> None:
 def load_webhooks(project: Project, settings: "Settings") -> WebhookRules:
     """`webhooks` of langgraph.json with the environment as it is now. Raises ConfigError."""
     return webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
-
-
-def _wrong(file: Path, key: str, problem: str) -> ConfigError:
-    return ConfigError(f'{file}: "{key}" {problem}')
-
-
-def _text(file: Path, described: str) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{described} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{described} is not UTF-8 text: save it as UTF-8.") from error
-
-
-def _document(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        raise ConfigError(f"{file} does not exist: create it, or name another file with --config.")
-    try:
-        document = json.loads(_text(file, str(file)))
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"{file} is not valid JSON: {error.msg} at {place}.") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f'{file} must hold a JSON object, such as {{"graphs": {{…}}}}.')
-    return document
-
-
-def _graphs(file: Path, value: Any) -> tuple[GraphSpec, ...]:
-    if not isinstance(value, dict) or not value:
-        example = '{"agent": "./graphs/agent.py:graph"}'
-        raise _wrong(file, "graphs", f"must be an object that names at least one graph, such as {example}.")
-    return tuple(_graph(file, graph_id, entry) for graph_id, entry in value.items())
-
-
-def _graph(file: Path, graph_id: str, entry: Any) -> GraphSpec:
-    key = f"graphs.{graph_id}"
-    if not graph_id:
-        raise _wrong(file, "graphs", "has an entry without a name: give the graph an id.")
-    parts = {"path": entry} if isinstance(entry, str) else entry
-    if not isinstance(parts, dict) or not isinstance(parts.get("path"), str):
-        raise _wrong(file, key, 'must be "file.py:variable" or an object with such a string as "path".')
-    description = parts.get("description")
-    if description is not None and not isinstance(description, str):
-        raise _wrong(file, f"{key}.description", "must be a string.")
-    return GraphSpec(graph_id, _target(file, key, parts["path"]), description)
-
-
-def _target(file: Path, key: str, target: str) -> str:
-    module, colon, variable = target.rpartition(":")
-    where = module if colon else target
-    if where.lower().endswith(JAVASCRIPT_SUFFIXES):
-        raise _wrong(file, key, f"names a JavaScript graph ({target}): only Python graphs can be served.")
-    if not module or not variable.isidentifier():
-        raise _wrong(file, key, f'is "{target}": write file, colon and variable, as in "./agent.py:graph".')
-    return target
-
-
-def _dependencies(file: Path, value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise _wrong(file, "dependencies", 'must be a list of strings, such as ["."].')
-    return tuple(value)
-
-
-def _environment(file: Path, value: Any) -> dict[str, str]:
-    if value is None:
-        return {}
-    if isinstance(value, str):
-        return _dotenv(file, value)
-    if not isinstance(value, dict):
-        raise _wrong(file, "env", "must be an object of strings or the path of a dotenv file.")
-    for name, text in value.items():
-        if not isinstance(text, str):
-            raise _wrong(file, f"env.{name}", "must be a string: put the value in quotes.")
-        if not name or "=" in name or "\0" in name + text:
-            raise _wrong(file, f"env.{name}", "is no possible variable: drop the empty name, '=' or NUL.")
-    return dict(value)
-
-
-def _dotenv(file: Path, path: str) -> dict[str, str]:
-    """The variables of a dotenv file: `export`, quotes, comments, `${X}`; a name without `=` sets nothing."""
-    source = file.parent / path
-    if not source.is_file():
-        raise _wrong(file, "env", f"names {source}, which is not a file: create it or remove the key.")
-    _text(source, f'{file}: "env" names {source}, which')
-    values = dotenv_values(source, encoding="utf-8-sig")
-    return {name: text for name, text in values.items() if text is not None}
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -188,10 +62,19 @@ class Settings(BaseSettings):
     )
 
     database_uri: str | None = Field(default=None, validation_alias="DATABASE_URI", repr=False)
-    """PostgreSQL to keep everything in; without it SQLite in `data_dir`."""
+    """PostgreSQL to keep everything in, together with `redis_uri`; without them SQLite in `data_dir`."""
 
     redis_uri: str | None = Field(default=None, validation_alias="REDIS_URI", repr=False)
-    """Redis or Valkey that carries streams between processes; without it memory."""
+    """Redis or Valkey that carries streams between processes; goes with `database_uri`."""
+
+    namespace: str = "graphwire"
+    """Schema in PostgreSQL and prefix of the keys in Redis: several projects can share both."""
+
+    database_connections: Count = 10
+    """Most connections to PostgreSQL that this process opens."""
+
+    lease_seconds: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 15
+    """Time after which a worker that is not heard of is taken for dead, and its runs are begun anew."""
 
     jobs_per_worker: Count = Field(default=512, validation_alias="N_JOBS_PER_WORKER")
     """Runs that one worker executes at the same time."""
@@ -286,6 +169,11 @@ class Settings(BaseSettings):
     webhook_concurrency: Count = 16
     """Webhooks that are sent at the same time; a quarter of them to one receiver."""
 
+    @property
+    def distributed(self) -> bool:
+        """Whether several processes may share the work: PostgreSQL and Redis instead of SQLite and memory."""
+        return bool(self.database_uri and self.redis_uri)
+
     @field_validator("log_level", "sqlite_synchronous", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
@@ -302,10 +190,15 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Settings from the environment as it is now; ConfigError names each variable with a bad value."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         problems = (f"{_variable(item['loc'][0])}{_shown(item)}: {item['msg']}." for item in error.errors())
         raise ConfigError("In the environment: " + " ".join(problems)) from error
+    if bool(settings.database_uri) is not bool(settings.redis_uri):
+        raise ConfigError(
+            "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
+        )
+    return settings
 
 
 def _shown(problem: Any) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from server.config import Project, Settings, apply_environment, load_project, load_settings
+from server.config import Settings, apply_environment, load_settings
 from server.errors import ConfigError
 from server.models import GraphSpec
+from server.project import Project, load_project
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRAPHS = {"agent": "./agent.py:graph"}
@@ -193,6 +194,9 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
     assert load_settings().model_dump() == {
         "database_uri": None,
         "redis_uri": None,
+        "namespace": "graphwire",
+        "database_connections": 10,
+        "lease_seconds": 15,
         "jobs_per_worker": 512,
         "log_level": "INFO",
         "log_json": False,
@@ -225,11 +229,22 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
     }
 
 
+def test_postgresql_and_redis_go_together(no_settings: pytest.MonkeyPatch) -> None:
+    no_settings.setenv("DATABASE_URI", "postgresql://h/d")
+    with pytest.raises(ConfigError, match="DATABASE_URI and REDIS_URI belong together"):
+        load_settings()
+    no_settings.setenv("REDIS_URI", "redis://h")
+    settings = load_settings()
+    assert (settings.database_uri, settings.redis_uri) == ("postgresql://h/d", "redis://h")
+    assert settings.distributed
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "field", "value"),
     [
-        ("DATABASE_URI", "postgresql://h/d", "database_uri", "postgresql://h/d"),
-        ("REDIS_URI", "redis://h", "redis_uri", "redis://h"),
+        ("GRAPHWIRE_NAMESPACE", "mine", "namespace", "mine"),
+        ("GRAPHWIRE_DATABASE_CONNECTIONS", "3", "database_connections", 3),
+        ("GRAPHWIRE_LEASE_SECONDS", "2", "lease_seconds", 2),
         ("N_JOBS_PER_WORKER", "7", "jobs_per_worker", 7),
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("LOG_JSON", "true", "log_json", True),

@@ -26,14 +26,19 @@ Work = Callable[[], Coroutine[None, None, None]]
 class Election:
     """Stands for election for ever, and does the work while elected."""
 
-    def __init__(self, roster: Roster, lease_seconds: float, works: Mapping[str, Work]) -> None:
+    def __init__(self, roster: Roster, lease_seconds: float) -> None:
         self._roster = roster
         self._lease_seconds = lease_seconds
-        self._works = works
         self._holder = new_id()
         self._tasks: list[asyncio.Task[None]] = []
+        self._lost_at = asyncio.get_running_loop().time()  # when the database was last out of reach
 
-    async def work(self) -> None:
+    @property
+    def steady(self) -> bool:
+        """Whether the database was there for a lease: before that, nobody can be said to be dead."""
+        return asyncio.get_running_loop().time() - self._lost_at > self._lease_seconds
+
+    async def work(self, works: Mapping[str, Work]) -> None:
         """Until cancelled; then another may begin at once."""
         loop = asyncio.get_running_loop()
         held = loop.time()
@@ -41,7 +46,7 @@ class Election:
             while True:
                 if await self._take():
                     held = loop.time()
-                    self._begin()
+                    self._begin(works)
                 elif loop.time() - held > self._lease_seconds / BEATS or not self._tasks:
                     await self._end()
                 await asyncio.sleep(self._lease_seconds / BEATS)
@@ -55,12 +60,13 @@ class Election:
             async with asyncio.timeout(self._lease_seconds / BEATS):
                 return await self._roster.take(DUTY, self._holder)
         except (TimeoutError, GraphwireError):
+            self._lost_at = asyncio.get_running_loop().time()
             return False
 
-    def _begin(self) -> None:
+    def _begin(self, works: Mapping[str, Work]) -> None:
         if not self._tasks:
             _log.info("this process does the housekeeping")
-            self._tasks = [asyncio.create_task(keep_going(name, work)) for name, work in self._works.items()]
+            self._tasks = [asyncio.create_task(keep_going(name, work)) for name, work in works.items()]
 
     async def _end(self) -> None:
         tasks, self._tasks = self._tasks, []

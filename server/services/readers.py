@@ -9,6 +9,16 @@ from .endings import FAILURES, closing, failed, stopped
 from .threads import missing
 
 
+def told_by_rows(run: Run | None, thread: Thread | None) -> bytes:
+    """What a run that is over answers to those who wait, when its log does not tell."""
+    values = thread.values if thread is not None else None
+    if run is not None and run.status in FAILURES:
+        return failed(run.error)
+    if run is not None and run.status is RunStatus.interrupted:
+        return stopped(run.run_id, closing(run.run_id, run.status, run.reason), values)
+    return values or b"{}"
+
+
 class Readers:
     """Those who follow runs: from the start, from now, from where they left off, or only for the result."""
 
@@ -60,12 +70,7 @@ class Readers:
         if run is not None and run.status.active:
             self._broker.open(run_id, thread_id)
             return None
-        values = thread.values if thread is not None else None
-        if run is not None and run.status in FAILURES:
-            return failed(run.error)
-        if run is not None and run.status is RunStatus.interrupted:
-            return stopped(run_id, closing(run_id, run.status, run.reason), values)
-        return values or b"{}"
+        return told_by_rows(run, thread)
 
     async def _outlived(self, thread_id: str | None, run_id: str) -> bool:
         """Whether there is the log of a temporary run whose row is gone."""
