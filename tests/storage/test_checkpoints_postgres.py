@@ -1,4 +1,4 @@
-"""What PostgreSQL alone could spoil: values it cannot hold, workers that meet, many that start, values apart."""
+"""What PostgreSQL alone could spoil: values it cannot hold, workers that meet, tables made at once."""
 
 import math
 import operator
@@ -77,7 +77,20 @@ def blobs(database: PostgresDatabase) -> int:
 
 # ------------------------------------------------------------------------------ what jsonb cannot hold
 
-ODD = ["a\0b", "\0", 1e20, -0.0, 0.1, 1.0, 2**63, 10**40, -(2**70), "x" * (INLINE_MAX + 1), "ä" * INLINE_MAX]
+ODD = [
+    "a\0b",
+    "\0",
+    1e16,
+    1e20,
+    -0.0,
+    0.1,
+    1.0,
+    2**63,
+    10**40,
+    -(2**70),
+    "x" * (INLINE_MAX + 1),
+    "ä" * INLINE_MAX,
+]
 PLAIN = [None, True, False, 0, 2**63 - 1, "", "text", "ä☃😀", [1], {"a": "\0"}]
 
 
@@ -222,7 +235,9 @@ def test_writes_of_one_run_do_not_wait_for_each_other(
 # ------------------------------------------------------------------------------ the tables
 
 
-def test_many_that_start_at_once_make_the_tables_once(postgres_schema: Callable[[], PostgresDatabase]) -> None:
+def test_many_that_start_at_once_make_the_tables_once(
+    postgres_schema: Callable[[], PostgresDatabase],
+) -> None:
     opened = [postgres_schema() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         savers = [*pool.map(open_saver, opened)]
@@ -241,8 +256,8 @@ def test_tables_of_an_older_langgraph_are_brought_up_to_date(database: PostgresD
     database.write_now(older)
     saver = open_saver(database)
     saver.put_writes(put(saver, "x"), [("value", 1)], "task", "path")
-    indexes = f"SELECT indexname FROM pg_indexes WHERE schemaname = '{database.schema}' AND indexname LIKE '%thread_id_idx'"
-    assert ("checkpoint_blobs_thread_id_idx",) in rows(database, indexes)
+    indexes = rows(database, f"SELECT indexname FROM pg_indexes WHERE schemaname = '{database.schema}'")
+    assert ("checkpoint_blobs_thread_id_idx",) in indexes
 
 
 def test_langgraphs_own_setup_finds_nothing_to_do(theirs: PostgresSaver, database: PostgresDatabase) -> None:
