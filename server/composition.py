@@ -54,7 +54,7 @@ from .services.naming import Names
 from .services.roster import Roster
 from .services.ticks import Ticks
 from .services.webhook_policy import WebhookPolicy
-from .storage.checkpoints import EmbeddedSaver
+from .storage.checkpoints import DatabaseSaver
 from .storage.database import Database
 from .storage.item_store import ItemStore
 from .streaming.broker import Broker
@@ -76,7 +76,7 @@ class Engine:
     """What is under the services."""
 
     database: Database
-    saver: EmbeddedSaver
+    saver: DatabaseSaver
     items: ItemStore
     catalog: Catalog
     broker: Broker

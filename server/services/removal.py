@@ -9,7 +9,7 @@ from ..graph.snapshots import interrupts_by_task
 from ..models import Caller, Outcome, Run, RunStatus, ThreadStatus
 from ..storage import runs, threads, traces
 from ..storage.before_run import SaverBeforeRun
-from ..storage.checkpoints import EmbeddedSaver
+from ..storage.checkpoints import DatabaseSaver
 from ..storage.database import Database, Tx
 from ..streaming.broker import Broker
 from ..streaming.encode import encode
@@ -29,7 +29,7 @@ class Removal:
         broker: Broker,
         runs: Runs,
         catalog: Catalog,
-        saver: EmbeddedSaver,
+        saver: DatabaseSaver,
         off_loop: OffLoop,
     ) -> None:
         self._database = database

@@ -21,7 +21,7 @@ from ..graph.snapshots import address, interrupts_by_task, snapshot_json
 from ..models import Caller, Json, Outcome, Place, RunStatus, StateChange, Thread, ThreadStatus
 from ..storage import runs
 from ..storage import threads as statements
-from ..storage.checkpoints import EmbeddedSaver
+from ..storage.checkpoints import DatabaseSaver
 from ..storage.database import Database, Tx
 from ..storage.staged import StagedSaver
 from ..streaming.broker import Broker, Entry
@@ -57,7 +57,7 @@ class StateUpdates:
         broker: Broker,
         threads: Threads,
         catalog: Catalog,
-        saver: EmbeddedSaver,
+        saver: DatabaseSaver,
         off_loop: OffLoop,
     ) -> None:
         self._database = database
