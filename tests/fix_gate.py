@@ -6,6 +6,7 @@ while the model was still speaking, that a node was stopped, or that a blocking 
 
 import json
 import queue
+import select
 import socket
 import threading
 from collections import defaultdict
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 class Node:
@@ -46,6 +47,10 @@ class Node:
     def hear(self) -> str:
         """What the node reports next: "cancelled", "woke", … or "" when it is gone."""
         return self._lines.readline().strip()
+
+    def is_silent(self) -> bool:
+        """It has reported nothing that was not heard yet, and is there."""
+        return not select.select([self._socket], [], [], 0)[0]
 
     def close(self) -> None:
         self._lines.close()

@@ -10,7 +10,7 @@ import pytest
 
 from server.execution.lanes import Job, Lanes
 
-LONG = 10.0
+LONG = 30.0
 
 
 class Blocker:
