@@ -4,6 +4,7 @@ The node connects to the test and waits for orders. So a test knows, without eve
 while the model was still speaking, that a node was stopped, or that a blocking call is going on.
 """
 
+import contextlib
 import json
 import queue
 import select
@@ -91,6 +92,8 @@ class Gate:
 
     def close(self) -> None:
         """Hang up: every node that still waits ends."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a thread that accepts holds on to it otherwise
         self._listener.close()
         for node in self._open:
             node.close()
