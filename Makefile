@@ -19,7 +19,20 @@ PYTHONS := python3 python3.13 python3.12 python3.11 python3.14
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach python,$(PYTHONS),$(shell $(python) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(python))))
 
-.PHONY: help install dev test check bench format lock clean node-packages
+# Tests run in so many processes at the same time; each has servers of its own.
+WORKERS ?= 3
+
+# $(call debian_packages,names): install packages of Debian where we may, and otherwise say which are missing.
+define debian_packages
+if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "Missing on this machine; on Debian and Ubuntu: sudo apt-get install $(1)" >&2
+  exit 1
+fi
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $(1) >/dev/null
+endef
+
+.PHONY: help install dev test check bench format lock clean node-packages services
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,9 +42,13 @@ install: $(VENV)/.installed-dev ## Install everything that developing needs into
 dev: $(VENV)/.installed ## Serve the sample graphs on port 8123 and reload on changes (PORT=… for another)
 	@exec $(BIN)/graphwire dev --config langgraph.json --port $(PORT)
 
-test: install node-packages ## Run every test (ARGS="-k name" for some)
+test: install node-packages services ## Run every test (ARGS="-k name" for some)
 	@$(OUR_PATH)
-	$(BIN)/python -m pytest $(ARGS)
+	# First what can share the machine, then what needs it alone. Status 5: ARGS chose none of them.
+	shared=0 alone=0
+	$(BIN)/python -m pytest $(ARGS) -m 'not alone' -n $(WORKERS) --dist loadfile --no-loadscope-reorder || shared=$$?
+	$(BIN)/python -m pytest $(ARGS) -m alone || alone=$$?
+	case "$$shared $$alone" in '0 0' | '0 5' | '5 0') ;; *) exit 1 ;; esac
 
 check: install ## Check format, lint, types and the arrows between the layers
 	@set -x
@@ -72,13 +89,9 @@ $(BIN)/pip:
 	  exit 1
 	fi
 	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then
+	  echo '$(PYTHON) cannot make virtual environments yet.'
 	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	    echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install $$package" >&2
-	    exit 1
-	  fi
-	  apt-get update -qq
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$$package" >/dev/null
+	  $(call debian_packages,$$package)
 	fi
 	$(PYTHON) -m venv --clear $(VENV)
 
@@ -105,3 +118,15 @@ $(JS)/node_modules/.installed: $(wildcard $(JS)/package.json $(JS)/package-lock.
 	cd $(JS)
 	if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
 	touch node_modules/.installed
+
+# The servers that tests start for themselves; Debian keeps PostgreSQL's programs off the PATH.
+services:
+	@missing=()
+	if ! command -v redis-server valkey-server >/dev/null; then missing+=(redis-server); fi
+	if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
+	  missing+=(postgresql)
+	fi
+	if [ $${#missing[@]} -gt 0 ]; then
+	  echo "Tests need $${missing[*]}."
+	  $(call debian_packages,$${missing[*]})
+	fi

@@ -1,3 +1,18 @@
-"""Fixtures by subject: the real server, nodes held by the test, a model on loopback."""
+"""Fixtures by subject: the real server and its engines, nodes held by the test, a model on loopback."""
 
-pytest_plugins = ["fix_server", "fix_gate", "fix_openai", "fix_receiver", "fix_postgres", "fix_redis"]
+import os
+import random
+
+# One seed for all processes of a run: it stands in the names of tests, which they must agree on.
+os.environ.setdefault("FAULT_SEED", str(random.randrange(2**32)))
+
+pytest_plugins = [
+    "fix_engine",
+    "fix_server",
+    "fix_gate",
+    "fix_openai",
+    "fix_receiver",
+    "fix_postgres",
+    "fix_redis",
+    "fix_cluster",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fix_server import Server
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 @contextmanager

@@ -1,32 +1,37 @@
-"""Servers that start fast: fifty starts for the price of one.
+"""Servers that start fast: all of them for the price of one.
 
-A start costs more than a second, nearly all of it imports. A test that kills server after server takes them
-from a process that has imported everything once and forks. What runs is the same command line with its own
-port, connections and threads, in a process of its own that dies of SIGKILL like any other.
+A start costs more than a second, nearly all of it imports. So servers are forked from a process that has
+imported everything once (forker.py). What runs is the same command line with its own environment, port,
+connections and threads, in a process of its own that dies of SIGKILL like any other. Whatever Python or a
+library reads from the environment only once is the same in all of them: for that there is fix_server.spawn.
 """
 
+import functools
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import weakref
 from pathlib import Path
+from typing import Any
 
-import pytest
-from fix_server import REPO, Server, start, stop
-
+REPO = Path(__file__).parent.parent
 FORKER = Path(__file__).parent / "forker.py"
 
 
 class Forked:
-    """A process that somebody else's child is, with the part of Popen that servers need."""
+    """A process that the forker's child is, with the part of Popen that tests need."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, forker: "Forker", pid: int) -> None:
         self.pid = pid
+        self.returncode: int | None = None
+        self._forker = forker
         self._descriptor = os.pidfd_open(pid)
-        self._over = False
+        weakref.finalize(self, os.close, self._descriptor)
+        self._ending = threading.Lock()
 
     def poll(self) -> int | None:
         try:
@@ -35,24 +40,32 @@ class Forked:
             return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Until it has ended; how it ended is its parent's to know."""
-        if not self._over:
-            if not select.select([self._descriptor], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired("a forked server", timeout or 0)
-            os.close(self._descriptor)
-            self._over = True
-        return 0
+        """How it ended, once it has."""
+        if self.returncode is None and not self._ends(timeout):
+            raise subprocess.TimeoutExpired("a forked server", timeout or 0)
+        with self._ending:
+            if self.returncode is None:
+                self.returncode = self._forker.ask({"ended": self.pid})
+        return self.returncode
+
+    def _ends(self, seconds: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def send_signal(self, number: int) -> None:
-        if not self._over:
+        if self.returncode is None:
             signal.pidfd_send_signal(self._descriptor, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
 
 class Forker:
-    """Starts servers by forking; all of them end with it."""
+    """Starts servers by forking. It ends with this process, and all of them end with it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -63,28 +76,25 @@ class Forker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._started: list[Server] = []
+        self._asking = threading.Lock()
 
-    def start(self, folder: Path, config: Path, **env: str) -> Server:
-        """Start a server and wait until it answers."""
-        self._started.append(start(folder, config, launch=self._launch, **env))
-        return self._started[-1]
+    def launch(self, arguments: list[str], env: dict[str, str], log: Path) -> Forked:
+        order = {"arguments": arguments, "env": os.environ | env, "log": str(log)}
+        return Forked(self, self.ask(order))
 
-    def _launch(self, arguments: list[str], env: dict[str, str], log: Path) -> Forked:
+    def ask(self, order: dict[str, Any]) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"arguments": arguments, "env": env, "log": str(log)}
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return Forked(int(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        for server in self._started:
-            stop(server)
-        self._process.communicate()
+        with self._asking:
+            print(json.dumps(order), file=self._process.stdin, flush=True)
+            return int(self._process.stdout.readline())
 
 
-@pytest.fixture(scope="module")
-def forker() -> Iterator[Forker]:
-    forker = Forker()
-    yield forker
-    forker.close()
+@functools.cache
+def the_forker() -> Forker:
+    return Forker()
+
+
+def fork(arguments: list[str], env: dict[str, str], log: Path) -> Forked:
+    """The command line in a process of its own; what it says goes to the log."""
+    return the_forker().launch(arguments, env, log)

@@ -4,8 +4,10 @@ The node connects to the test and waits for orders. So a test knows, without eve
 while the model was still speaking, that a node was stopped, or that a blocking call is going on.
 """
 
+import contextlib
 import json
 import queue
+import select
 import socket
 import threading
 from collections import defaultdict
@@ -15,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 class Node:
@@ -46,6 +48,10 @@ class Node:
     def hear(self) -> str:
         """What the node reports next: "cancelled", "woke", … or "" when it is gone."""
         return self._lines.readline().strip()
+
+    def is_silent(self) -> bool:
+        """It has reported nothing that was not heard yet, and is there."""
+        return not select.select([self._socket], [], [], 0)[0]
 
     def close(self) -> None:
         self._lines.close()
@@ -86,6 +92,8 @@ class Gate:
 
     def close(self) -> None:
         """Hang up: every node that still waits ends."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a thread that accepts holds on to it otherwise
         self._listener.close()
         for node in self._open:
             node.close()

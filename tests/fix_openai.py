@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 END = object()
 
 

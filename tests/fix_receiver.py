@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The real server in a process of its own, on a free port and an empty data directory."""
 
+import functools
 import os
 import resource
 import signal
@@ -15,8 +16,9 @@ from typing import Any
 import fix_api
 import pytest
 import wire
+from fix_engine import EMBEDDED, Engine
+from fix_fork import REPO, Forked, fork
 
-REPO = Path(__file__).parent.parent
 CONFIG = REPO / "tests" / "graphs" / "langgraph.json"
 START_SECONDS = 60.0
 RunningServer = Callable[..., "Server"]
@@ -24,7 +26,7 @@ Launch = Callable[[list[str], dict[str, str], Path], Any]  # arguments, environm
 
 
 def spawn(arguments: list[str], env: dict[str, str], log_path: Path) -> subprocess.Popen[bytes]:
-    """The command line in a new process; what it says goes to the log."""
+    """The command line in a new process, with all that Python does at a start; as `fork` does otherwise."""
     with log_path.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "server", *arguments],
@@ -39,7 +41,7 @@ def spawn(arguments: list[str], env: dict[str, str], log_path: Path) -> subproce
 @dataclass(frozen=True)
 class Server:
     port: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log_path: Path
     data_dir: Path
 
@@ -107,7 +109,7 @@ class Server:
         return self.request("GET", location, headers=headers, **kwargs)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
     """Whether something that nobody tells us of comes to hold in that time: it is asked again and again."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -130,13 +132,20 @@ def _free_port() -> int:
 
 
 def start(
-    folder: Path, config: Path = CONFIG, launch: Launch = spawn, port: int | None = None, **env: str
+    folder: Path,
+    config: Path = CONFIG,
+    *flags: str,
+    launch: Launch = fork,
+    port: int | None = None,
+    engine: Engine = EMBEDDED,
+    **env: str,
 ) -> Server:
-    """Start a server and wait until it answers."""
+    """Start a server and wait until it answers. In the same folder it finds the data of the one before."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log_path, data_dir = port or _free_port(), folder / "server.log", folder / "data"
     arguments = ["serve", "--no-reload", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    own = {"GRAPHWIRE_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
+    arguments += flags
+    own = {**engine.environment(folder), "PYTHONUNBUFFERED": "1"}
     server = Server(port, launch(arguments, own | env, log_path), log_path, data_dir)
     _until_ready(server)
     return server
@@ -168,13 +177,11 @@ def stop(server: Server) -> None:
             server.process.wait()
 
 
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with an environment or a configuration of its own."""
+def _starting(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[RunningServer]:
     started: list[Server] = []
 
-    def start_one(config: Path = CONFIG, **env: str) -> Server:
-        started.append(start(tmp_path_factory.mktemp("server"), config, **env))
+    def start_one(config: Path = CONFIG, **options: Any) -> Server:
+        started.append(start(tmp_path_factory.mktemp("server"), config, **{"engine": engine, **options}))
         return started[-1]
 
     yield start_one
@@ -182,10 +189,30 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSe
         stop(server)
 
 
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[RunningServer]:
+    """A server with an environment or a configuration of its own, until the end of the file."""
+    yield from _starting(tmp_path_factory, engine)
+
+
 @pytest.fixture(scope="session")
-def server(start_server: RunningServer, openai_environment: dict[str, str]) -> Server:
+def start_shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that tests of many files share."""
+    yield from _starting(tmp_path_factory, EMBEDDED)
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    start_shared_server: RunningServer, openai_environment: dict[str, str]
+) -> Callable[[Engine], Server]:
+    """One server of each engine, kept while tests of the other run."""
+    return functools.cache(lambda engine: start_shared_server(engine=engine, **openai_environment))
+
+
+@pytest.fixture(scope="session")
+def server(engine: Engine, shared_server: Callable[[Engine], Server]) -> Server:
     """The server that most tests share."""
-    return start_server(**openai_environment)
+    return shared_server(engine)
 
 
 @pytest.fixture(autouse=True)
@@ -194,11 +221,11 @@ def _server_log_on_failure(
 ) -> Iterator[None]:
     """Beside every failure, what the servers wrote during the test."""
     logs = tmp_path_factory.getbasetemp()
-    sizes = {path: path.stat().st_size for path in logs.glob("server*/server.log")}
+    sizes = {path: path.stat().st_size for path in logs.glob("server*/**/server.log")}
     yield
     report = getattr(request.node, "call_report", None)
     if report is not None and report.failed:
-        written = [_after(path, sizes.get(path, 0)) for path in sorted(logs.glob("server*/server.log"))]
+        written = [_after(path, sizes.get(path, 0)) for path in sorted(logs.glob("server*/**/server.log"))]
         report.sections.append(("what the servers wrote meanwhile", "\n".join(written)))
 
 

@@ -1,8 +1,10 @@
 """A process that has imported the server and forks one for every order it reads (fix_fork.py).
 
-An order is a line of JSON: {"arguments": [...], "env": {...}, "log": path}; the answer is the child's pid.
+An order is a line of JSON: {"arguments": [...], "env": {...}, "log": path}, answered by the child's pid; or
+{"ended": pid} of a child that has ended, answered by its exit status.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -13,11 +15,14 @@ from typing import Any
 
 from server.__main__ import PRIVATE_NAME, import_privately, main
 
+PR_SET_PDEATHSIG = 1  # prctl.h
+
 
 def serve(order: dict[str, Any]) -> None:
     """In the child: what `graphwire <arguments>` does once Python has loaded it."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.environ.update(order["env"])
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever becomes of the tests, it ends
+    os.environ.clear()
+    os.environ.update({"PYTHONMALLOC": "malloc", **order["env"]})
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, log), (2, log)):
@@ -33,9 +38,10 @@ for module in ("app", "cli", "wiring"):
     import_module(f"{PRIVATE_NAME}.{module}")
 gc.collect()
 gc.freeze()  # what all of them share is not worth looking through again
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system takes care of the dead
 for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        serve(json.loads(line))
-    print(child, flush=True)
+    order = json.loads(line)
+    if "ended" in order:
+        answer = os.waitstatus_to_exitcode(os.waitpid(order["ended"], 0)[1])
+    elif (answer := os.fork()) == 0:
+        serve(order)
+    print(answer, flush=True)

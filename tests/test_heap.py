@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from fix_server import Server, start, stop
+from fix_server import Server, spawn, start, stop
 
 
 def environment_of(server: Server) -> dict[str, str]:
@@ -18,7 +18,7 @@ def test_the_allocator_is_the_c_librarys_unless_another_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], used: str
 ) -> None:
     monkeypatch.delenv("PYTHONMALLOC", raising=False)
-    server = start(tmp_path, **asked)
+    server = start(tmp_path, launch=spawn, **asked)
     try:
         assert environment_of(server)["PYTHONMALLOC"] == used
     finally:

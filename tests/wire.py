@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 30.0
 HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]*\Z")
 HEADER = re.compile(rb"([a-z0-9-]+): ([^\r\n]*)\Z", re.I)
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}\Z")

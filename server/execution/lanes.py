@@ -7,6 +7,7 @@ Synchronous nodes run on one large pool of threads.
 """
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -102,7 +103,7 @@ class Lane:
 
     def frame(self) -> FrameType | None:
         """What the thread is doing now."""
-        return sys._current_frames().get(self._thread.ident or 0)
+        return _frames().get(self._thread.ident or 0)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -113,6 +114,21 @@ class Lane:
                 # A loop lets these two through a task into the loop. The task has ended with them and its
                 # run will say so; a graph must not be able to stop the server (contract/runs.md 12).
                 continue
+
+
+def _frames() -> dict[int, FrameType]:
+    """What every thread is doing now.
+
+    Should the garbage collector run meanwhile and a thread end, Python before 3.11.9 and 3.12.3 stops for
+    ever (cpython issue 106883).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if collects:
+            gc.enable()
 
 
 class Threads(ThreadPoolExecutor):

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 import wire
+from fix_engine import Engine
 from fix_gate import Gate
 from fix_server import REPO, RunningServer, Server, start, stop
 from langgraph.pregel.remote import RemoteGraph
@@ -736,14 +737,14 @@ Restart = Callable[[], Server]
 
 
 @pytest.fixture
-def restart(tmp_path: Path) -> Iterator[Restart]:
+def restart(tmp_path: Path, engine: Engine) -> Iterator[Restart]:
     """Starts a server on the same data, ending the one before."""
     started: list[Server] = []
 
     def start_again() -> Server:
         for server in started:
             stop(server)
-        started.append(start(tmp_path, SHAPES))
+        started.append(start(tmp_path, SHAPES, engine=engine))
         return started[-1]
 
     yield start_again

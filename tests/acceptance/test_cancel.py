@@ -1,13 +1,10 @@
 """Stopping a run: what is answered, what stops, what readers see, what stays."""
 
-import time
-
 import pytest
 import wire
 from fix_gate import Gate, Node
 from fix_server import Server, run_of
 
-SOON_SECONDS = 0.5
 UNKNOWN = "00000000-0000-0000-0000-000000000001"
 
 
@@ -162,9 +159,7 @@ def test_the_stream_of_a_cancelled_waiting_run_ends(server: Server, running: Run
 # ---------------------------------------------------------------- code that does not listen
 def test_a_blocked_sync_node_does_not_delay_the_cancel(server: Server, gate: Gate) -> None:
     running = Running(server, gate, "gate_sync")
-    started = time.monotonic()
-    cancel(server, running.run, "?wait=1").body()
-    assert time.monotonic() - started < SOON_SECONDS
+    cancel(server, running.run, "?wait=1").body()  # the node is still held
     assert server.get(running.run)["status"] == "interrupted"
     running.stream.rest()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_engine import Engine
 from fix_gate import Gate, Node
 from fix_server import RunningServer, Server, run_of, start, stop
 from langgraph_sdk import get_client, get_sync_client
@@ -196,8 +197,8 @@ def test_a_run_that_succeeded_or_failed_ends_as_on_the_reference(server: Server)
 
 
 # ---------------------------------------------------------------- when the log is gone
-def test_after_a_restart_who_joins_is_told_the_same(tmp_path: Path, gate: Gate) -> None:
-    server = start(tmp_path, BG_JOB_TIMEOUT_SECS="1")
+def test_after_a_restart_who_joins_is_told_the_same(tmp_path: Path, engine: Engine, gate: Gate) -> None:
+    server = start(tmp_path, BG_JOB_TIMEOUT_SECS="1", engine=engine)
     try:
         cancelled, slow = Watched(server, gate), Watched(server, gate)
         gate.node(cancelled.input)
@@ -214,22 +215,22 @@ def test_after_a_restart_who_joins_is_told_the_same(tmp_path: Path, gate: Gate) 
             "__error__",
         ]
         stop(server)
-        server = start(tmp_path)
+        server = start(tmp_path, engine=engine)
         assert [server.get(f"{path}/join") for path in ended] == before
     finally:
         stop(server)
 
 
 def test_after_a_restart_a_stream_of_a_stopped_run_says_that_it_is_no_longer_held(
-    tmp_path: Path, gate: Gate
+    tmp_path: Path, engine: Engine, gate: Gate
 ) -> None:
-    server = start(tmp_path)
+    server = start(tmp_path, engine=engine)
     try:
         run = Watched(server, gate)
         gate.node(run.input)
         run.cancel()
         stop(server)
-        server = start(tmp_path)
+        server = start(tmp_path, engine=engine)
         assert server.join(f"{run.path}/stream").rest() == []
         assert [frame.data["error"] for frame in server.join(f"{run.path}/stream", "-1").rest()] == [
             "EventsExpired"

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 import wire
@@ -16,6 +17,7 @@ from fix_server import RunningServer, Server, run_of
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 BEAT_SECONDS = 0.2
+TRIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -202,39 +204,51 @@ def beats(response: wire.Response, count: int, started: float) -> list[float]:
     return times
 
 
-def assert_on_the_grid(times: list[float]) -> None:
-    for number, at in enumerate(times, 1):
-        assert abs(at - number * BEAT_SECONDS) < BEAT_SECONDS / 2, f"heartbeats at {times}"
+def assert_on_the_grid(listen: Callable[[], list[float]]) -> None:
+    """When a stream beats. A busy machine can be late, so one of some tries must be right; early is none."""
+    for _ in range(TRIES):
+        late = [at - number * BEAT_SECONDS for number, at in enumerate(listen(), 1)]
+        assert min(late) > -BEAT_SECONDS / 2, f"heartbeats too early: {late}"
+        if max(late) < BEAT_SECONDS / 2:
+            return
+    pytest.fail(f"heartbeats too late: {late}")
 
 
 def test_a_silent_stream_beats_on_a_fixed_grid_from_its_start(beating: Server, gate: Gate) -> None:
-    thread, graph_input = beating.new_thread(), gate.input()
-    started = time.monotonic()
-    stream = beating.stream("gate", graph_input, thread)
-    assert_on_the_grid(beats(stream, 5, started))
+    def listen() -> list[float]:
+        thread, started = beating.new_thread(), time.monotonic()
+        return beats(beating.stream("gate", gate.input(), thread), 5, started)
+
+    assert_on_the_grid(listen)
 
 
 def test_a_stream_beats_also_between_tokens(beating: Server, gate: Gate) -> None:
-    thread, graph_input = beating.new_thread(), gate.input()
-    started = time.monotonic()
-    stream = beating.stream("gate", graph_input, thread, stream_mode="messages-tuple")
-    node = gate.node(graph_input)
-    times: list[float] = []
-    for chunk in stream.chunks():
-        stream.frames_seen.feed(chunk)
-        times += [time.monotonic() - started] * (stream.frames_seen.heartbeats - len(times))
-        if len(times) >= 4:
-            break
-        node.say("word ")  # answers every write: the stream is never silent for the length of a beat
-    assert_on_the_grid(times)
+    def listen() -> list[float]:
+        thread, graph_input, started = beating.new_thread(), gate.input(), time.monotonic()
+        stream = beating.stream("gate", graph_input, thread, stream_mode="messages-tuple")
+        node = gate.node(graph_input)
+        times: list[float] = []
+        for chunk in stream.chunks():
+            stream.frames_seen.feed(chunk)
+            times += [time.monotonic() - started] * (stream.frames_seen.heartbeats - len(times))
+            if len(times) >= 4:
+                break
+            node.say("word ")  # answers every write: the stream is never silent for the length of a beat
+        return times
+
+    assert_on_the_grid(listen)
 
 
 def test_a_run_that_waits_its_turn_beats_too(beating: Server, gate: Gate) -> None:
     thread, graph_input = beating.new_thread(), gate.input()
     beating.stream("gate", graph_input, thread)
     gate.node(graph_input)
-    started = time.monotonic()
-    assert_on_the_grid(beats(beating.stream("joke", {"topic": "ice"}, thread), 3, started))
+
+    def listen() -> list[float]:
+        started = time.monotonic()
+        return beats(beating.stream("joke", {"topic": "ice"}, thread), 3, started)
+
+    assert_on_the_grid(listen)
 
 
 def test_a_joined_stream_beats_from_its_own_start(beating: Server, gate: Gate) -> None:
@@ -242,12 +256,16 @@ def test_a_joined_stream_beats_from_its_own_start(beating: Server, gate: Gate) -
     first = beating.stream("gate", graph_input)
     gate.node(graph_input)
     beats(first, 2, 0.0)
-    started = time.monotonic()
-    assert_on_the_grid(beats(beating.join(f"{run_of(first)}/stream"), 3, started))
+
+    def listen() -> list[float]:
+        started = time.monotonic()
+        return beats(beating.join(f"{run_of(first)}/stream"), 3, started)
+
+    assert_on_the_grid(listen)
 
 
-def test_a_quick_stream_has_no_heartbeat(beating: Server) -> None:
-    stream = beating.stream("joke", {"topic": "ice"})
+def test_a_quick_stream_has_no_heartbeat(server: Server) -> None:
+    stream = server.stream("joke", {"topic": "ice"})
     stream.rest()
     assert stream.frames_seen.heartbeats == 0
 

@@ -1,18 +1,15 @@
 """One graph's bad manners are its own affair: blocking calls, exits and interrupts of the process.
 
-Bounds are generous here; `make bench` measures the exact figures.
+What holds a loop holds it until the test lets go: what is answered at all is answered meanwhile. How fast,
+`make bench` measures.
 """
 
-import time
 from collections.abc import Callable
 
 import pytest
 import wire
 from fix_gate import Gate, Node
-from fix_server import CONFIG, Server, run_of
-
-SOON_SECONDS = 0.5
-BLOCK_SECONDS = 1.5
+from fix_server import CONFIG, Server, eventually, run_of
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +19,18 @@ def lonely(start_server: Callable[..., Server]) -> Server:
 
 
 class Blocked:
-    """A run whose async node holds its event loop for a while, from now on."""
+    """A run whose async node holds its event loop from now on."""
 
     def __init__(self, server: Server, gate: Gate) -> None:
-        graph_input = gate.input(seconds=BLOCK_SECONDS)
+        graph_input = gate.input()
         self.stream = server.stream("blocking", graph_input, stream_mode="updates")
         self.node: Node = gate.node(graph_input)
-        self.since = time.monotonic()
 
     def still(self) -> bool:
-        return time.monotonic() - self.since < BLOCK_SECONDS
+        return self.node.is_silent()
+
+    def let_go(self) -> None:
+        self.node.finish()
 
 
 @pytest.fixture
@@ -39,24 +38,17 @@ def blocked(lonely: Server, gate: Gate) -> Blocked:
     return Blocked(lonely, gate)
 
 
-def soon(action: Callable[[], object]) -> None:
-    started = time.monotonic()
-    action()
-    took = time.monotonic() - started
-    assert took < SOON_SECONDS, f"it took {took:.2f} s"
-
-
 # ---------------------------------------------------------------- a blocking call in an async node
 def test_health_answers_while_a_node_blocks_its_loop(lonely: Server, blocked: Blocked) -> None:
     for _ in range(20):
-        soon(lambda: lonely.get("/ok"))
+        lonely.get("/ok")
     assert blocked.still()
 
 
 def test_threads_and_states_are_answered_meanwhile(lonely: Server, blocked: Blocked) -> None:
     thread = run_of(blocked.stream).rsplit("/runs/", 1)[0]
     for path in (thread, f"{thread}/state", run_of(blocked.stream)):
-        soon(lambda path=path: lonely.get(path))  # type: ignore[misc]
+        lonely.get(path)
     assert blocked.still()
 
 
@@ -66,14 +58,14 @@ def test_frames_of_another_graph_arrive_meanwhile(lonely: Server, gate: Gate, bl
     node = gate.node(graph_input)
     for number in range(20):
         node.say(f"word {number}")
-        soon(lambda: stream.next("messages"))
+        stream.next("messages")
     assert blocked.still()
     node.finish()
     stream.rest()
 
 
 def test_a_new_run_of_another_graph_starts_and_ends_meanwhile(lonely: Server, blocked: Blocked) -> None:
-    soon(lambda: lonely.wait("joke", {"topic": "ice"}))
+    lonely.wait("joke", {"topic": "ice"})
     assert blocked.still()
 
 
@@ -81,20 +73,21 @@ def test_a_run_of_another_graph_is_cancelled_meanwhile(lonely: Server, gate: Gat
     graph_input = gate.input()
     stream = lonely.stream("gate", graph_input)
     node = gate.node(graph_input)
-    soon(lambda: lonely.post(f"{run_of(stream)}/cancel?wait=1"))
-    soon(lambda: stream.rest())
+    lonely.post(f"{run_of(stream)}/cancel?wait=1")
+    stream.rest()
     assert node.hear() == "cancelled"
     assert blocked.still()
 
 
 def test_the_blocked_run_itself_is_cancelled_soon(lonely: Server, blocked: Blocked) -> None:
-    soon(lambda: lonely.post(f"{run_of(blocked.stream)}/cancel"))
-    soon(lambda: blocked.stream.rest())
+    lonely.post(f"{run_of(blocked.stream)}/cancel")
+    blocked.stream.rest()
     assert lonely.get(run_of(blocked.stream))["status"] == "interrupted"
     assert blocked.still()
 
 
 def test_the_blocked_run_ends_well_when_it_is_left_alone(lonely: Server, blocked: Blocked) -> None:
+    blocked.let_go()
     assert blocked.node.hear() == "woke"
     assert blocked.stream.rest()[-1].data == {"block": {"done": True}}
     assert lonely.get(run_of(blocked.stream))["status"] == "success"
@@ -106,28 +99,39 @@ def test_a_thread_whose_run_was_cancelled_while_it_blocked_takes_the_next_run(
     blocked = Blocked(lonely, gate)
     lonely.post(f"{run_of(blocked.stream)}/cancel?wait=1")
     thread = run_of(blocked.stream).split("/")[2]
-    soon(lambda: lonely.wait("joke", {"topic": "ice"}, thread))
+    lonely.wait("joke", {"topic": "ice"}, thread)
 
 
 def test_the_log_names_graph_node_and_line_of_the_blocking_call_once(
     start_server: Callable[..., Server], gate: Gate
 ) -> None:
     server = start_server()
-    for _ in range(2):
-        Blocked(server, gate).stream.rest()
-    lines = [line for line in server.log.splitlines() if "gate.py" in line and "block" in line.lower()]
+
+    def found() -> list[str]:
+        return [line for line in server.log.splitlines() if "gate.py" in line and "block" in line.lower()]
+
+    first = Blocked(server, gate)
+    assert eventually(lambda: found() != [])
+    first.let_go()
+    first.stream.rest()
+    Blocked(server, gate)
+    assert not eventually(lambda: len(found()) > 1, seconds=1.5)
+    lines = found()
     assert len(lines) == 1, server.log[-4000:]
     assert "blocking" in lines[0]  # the graph
     source = (CONFIG.parent / "gate.py").read_text().splitlines()
-    number = next(number for number, text in enumerate(source, 1) if "time.sleep" in text)
+    number = next(number for number, text in enumerate(source, 1) if "that is the mistake" in text)
     assert f"gate.py:{number}" in lines[0] or f"line {number}" in lines[0] or f"={number}" in lines[0]
 
 
-def test_a_blocking_sync_node_delays_nobody(lonely: Server) -> None:
-    streams = [lonely.stream("blocky", {"pause": 1.0}) for _ in range(8)]
-    for _ in range(10):
-        soon(lambda: lonely.get("/ok"))
-    soon(lambda: lonely.wait("joke", {"topic": "ice"}))
+def test_a_blocking_sync_node_delays_nobody(lonely: Server, gate: Gate) -> None:
+    inputs = [gate.input() for _ in range(8)]
+    streams = [lonely.stream("gate_sync", one) for one in inputs]
+    nodes = [gate.node(one) for one in inputs]
+    lonely.get("/ok")
+    lonely.wait("joke", {"topic": "ice"})
+    for node in nodes:
+        node.finish()
     assert all(stream.rest()[-1].data["done"] for stream in streams)
 
 

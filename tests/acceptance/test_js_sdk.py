@@ -81,7 +81,7 @@ def test_words_appear_one_by_one_while_the_model_is_still_speaking(
             assert next(content for content in contents if content) == word
         model.finish()
         assert all(json.loads(line) == "" for line in process.stdout)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=30) == 0
 
 
 def test_a_token_reaches_the_script_before_the_next_is_emitted(client: Client, gate: Gate) -> None:

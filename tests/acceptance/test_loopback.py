@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from fix_gate import Gate
-from fix_server import RunningServer, Server, run_of
+from fix_server import RunningServer, Server, run_of, spawn
 
 WAYS = [
     "in_node",
@@ -174,14 +174,14 @@ def test_a_run_may_call_others_while_the_server_stops(start_server: RunningServe
         pass
     node.finish()
     assert stream.rest()[-1].data["out"] == JOKE
-    assert server.process.wait(timeout=10) == 0
+    assert server.process.wait(timeout=15) == 0
 
 
 def test_an_installed_langgraph_api_is_not_touched(start_server: RunningServer, tmp_path: Path) -> None:
     package = tmp_path / "langgraph_api"
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('it was imported')")
-    server = start_server(PYTHONPATH=str(tmp_path))
+    server = start_server(launch=spawn, PYTHONPATH=str(tmp_path))
     assert server.wait("nested", nested("by_module", "joke", {"topic": "ice"}))["out"] == JOKE
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import wire
+from fix_engine import Engine
 from fix_gate import Gate
 from fix_server import RunningServer, Server, eventually, run_of, start, stop
 
@@ -53,7 +54,7 @@ def refused(answer: wire.Response) -> tuple[int, str]:
 
 
 @pytest.fixture
-def restart(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+def restart(tmp_path: Path, engine: Engine) -> Iterator[Callable[[], Server]]:
     """Start a server, killing the one before."""
     started: list[Server] = []
 
@@ -61,7 +62,7 @@ def restart(tmp_path: Path) -> Iterator[Callable[[], Server]]:
         if started:
             started[-1].process.kill()
             started[-1].process.wait()
-        started.append(start(tmp_path))
+        started.append(start(tmp_path, engine=engine))
         return started[-1]
 
     yield kill_and_start

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_engine import Engine
 from fix_gate import Gate
 from fix_server import Server, start, stop
 from langgraph_sdk import get_client, get_sync_client
@@ -105,8 +106,8 @@ def _until_done(parts: Iterator[StreamPart]) -> Iterator[StreamPart]:
             return
 
 
-async def test_a_reader_stays_while_the_server_is_replaced(tmp_path: Path) -> None:
-    server = start(tmp_path)
+async def test_a_reader_stays_while_the_server_is_replaced(tmp_path: Path, engine: Engine) -> None:
+    server = start(tmp_path, engine=engine)
     try:
         async with get_client(url=server.url, api_key=None) as client:
             thread_id = (await client.threads.create())["thread_id"]
@@ -115,7 +116,7 @@ async def test_a_reader_stays_while_the_server_is_replaced(tmp_path: Path) -> No
             await until_done(parts)
             reading = asyncio.ensure_future(until_done(parts))
             await asyncio.to_thread(stop, server)
-            server = await asyncio.to_thread(start, tmp_path, port=server.port)
+            server = await asyncio.to_thread(start, tmp_path, port=server.port, engine=engine)
             run = await client.runs.create(thread_id, "joke", input={"topic": "b"})
             assert outcomes(await reading) == [(run["run_id"], "success")]
             await parts.aclose()

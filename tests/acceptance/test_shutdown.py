@@ -29,7 +29,7 @@ def test_the_stream_of_a_run_that_is_left_unfinished_is_cut(hasty: Server, gate:
     stream, _ = stopping(hasty, gate)
     stream.rest()
     assert stream.ended_by in ("cut", "reset")
-    assert hasty.process.wait(timeout=10) == 0
+    assert hasty.process.wait(timeout=30) == 0
 
 
 def test_a_run_that_ends_within_the_grace_is_streamed_to_its_end(
@@ -40,5 +40,5 @@ def test_a_run_that_ends_within_the_grace_is_streamed_to_its_end(
     node.say("whole")
     node.finish()
     contents = [frame.data[0]["content"] for frame in stream.rest() if frame.event == "messages"]
-    assert server.process.wait(timeout=10) == 0
+    assert server.process.wait(timeout=15) == 0
     assert (contents, stream.ended_by) == (["whole", ""], "last chunk")

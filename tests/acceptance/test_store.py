@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 import wire
+from fix_engine import Engine
 from fix_gate import Gate
 from fix_server import REPO, RunningServer, Server, eventually, start, stop
 from langgraph_sdk import get_client, get_sync_client
@@ -142,14 +143,14 @@ def test_a_graph_whose_filter_makes_no_sense_fails_with_a_text(server: Server, r
     assert "filter.n: unknown operator '$in'" in failed["__error__"]["message"]
 
 
-def test_items_outlive_the_server(tmp_path: Path, root: str) -> None:
-    server = start(tmp_path)
+def test_items_outlive_the_server(tmp_path: Path, engine: Engine, root: str) -> None:
+    server = start(tmp_path, engine=engine)
     try:
         put(server, ["facts", root], "kept", {"text": "tea"})
         server.wait("memory", {"user": root, "fact": "by a graph"})
     finally:
         stop(server)
-    server = start(tmp_path)
+    server = start(tmp_path, engine=engine)
     try:
         assert find(server, "facts", root) == ["by a graph", "kept"]
     finally:
@@ -163,6 +164,7 @@ def rows(server: Server, query: str, *parameters: str) -> list[Any]:
         return connection.execute(query, parameters).fetchall()
 
 
+@pytest.mark.embedded
 def test_what_has_expired_is_neither_shown_nor_kept(semantic: Server, root: str) -> None:
     put(semantic, [root], "short", {"text": "a"}, ttl=0.001)
     put(semantic, [root], "ever", {"text": "a"}, ttl=None)
@@ -173,6 +175,7 @@ def test_what_has_expired_is_neither_shown_nor_kept(semantic: Server, root: str)
         assert eventually(lambda query=query: rows(semantic, query, root) == [("ever",)])
 
 
+@pytest.mark.embedded
 def test_without_a_ttl_the_projects_default_holds_and_null_is_for_ever(semantic: Server, root: str) -> None:
     put(semantic, [root], "default", {})
     put(semantic, [root], "own", {}, ttl=5)
@@ -181,6 +184,7 @@ def test_without_a_ttl_the_projects_default_holds_and_null_is_for_ever(semantic:
     assert found == {"default": 3600.0, "own": 300.0, "ever": None}
 
 
+@pytest.mark.embedded
 def test_a_read_prolongs_a_life_unless_it_says_no(semantic: Server, root: str) -> None:
     def left() -> float:
         return float(rows(semantic, "SELECT expires_at FROM items WHERE namespace = ?", root)[0][0])

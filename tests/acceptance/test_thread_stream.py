@@ -559,4 +559,4 @@ def test_a_server_that_stops_cuts_the_stream(start_server: RunningServer) -> Non
     reader = follow(server, server.new_thread())
     server.process.send_signal(signal.SIGTERM)
     assert (reader.rest(), reader.ended_by) == ([], "cut")
-    assert server.process.wait(timeout=10) == 0
+    assert server.process.wait(timeout=30) == 0

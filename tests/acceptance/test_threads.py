@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from fix_engine import Engine
 from fix_gate import Gate
 from fix_server import CONFIG, RunningServer, Server, eventually, start, stop
 from langgraph_sdk import get_client, get_sync_client
@@ -572,8 +573,8 @@ def test_a_thread_keeps_as_much_of_its_past_as_is_configured(sweeping: Server) -
     assert sweeping.wait("echo", {"x": 2}, thread_id)["log"] == ["a", "b", "a", "b"]
 
 
-def test_a_restart_keeps_everything(tmp_path: Path, mark: dict[str, Any]) -> None:
-    first = start(tmp_path)
+def test_a_restart_keeps_everything(tmp_path: Path, engine: Engine, mark: dict[str, Any]) -> None:
+    first = start(tmp_path, engine=engine)
     try:
         made = first.post(
             "/threads",
@@ -587,7 +588,7 @@ def test_a_restart_keeps_everything(tmp_path: Path, mark: dict[str, Any]) -> Non
         storage = first.get(f"/threads/{made['thread_id']}/storage")
     finally:
         stop(first)
-    again = start(tmp_path)
+    again = start(tmp_path, engine=engine)
     try:
         assert again.post("/threads/search", search) == before
         assert again.post("/threads/count", {"metadata": {"copied": True}}) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_engine import Engine
 from fix_gate import Gate
 from fix_receiver import Receiver, Receivers
 from fix_server import CONFIG, REPO, RunningServer, Server, eventually, start, stop
@@ -306,7 +307,7 @@ def test_loopback_and_headers_of_the_project_file(
 
 
 @pytest.fixture
-def again(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def again(tmp_path: Path, engine: Engine) -> Iterator[Callable[..., Server]]:
     """Starts a server on one directory; one that still runs there is killed first."""
     started: list[Server] = []
 
@@ -314,7 +315,7 @@ def again(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         for server in started:
             server.process.kill()
             server.process.wait()
-        started.append(start(tmp_path, **{**ENV, **env}))
+        started.append(start(tmp_path, **{**ENV, **env}, engine=engine))
         return started[-1]
 
     yield start_one

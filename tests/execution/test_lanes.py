@@ -1,16 +1,19 @@
 """Lanes keep graphs off each other's backs: one that blocks, exits or is cancelled harms no other."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
+from fix_server import REPO
 
 from server.execution.lanes import Job, Lanes
 
-LONG = 10.0
+LONG = 30.0
 
 
 class Blocker:
@@ -314,3 +317,39 @@ async def test_a_lane_counts_only_what_is_under_way(lanes: Lanes, outcome: str) 
         job.cancel()
     await asyncio.wait([asyncio.wrap_future(job.done)], timeout=LONG)
     assert lanes._lanes["a"][0].active == 0
+
+
+COLLECT_WHILE_LOOKING = """
+import gc, os, threading
+from concurrent.futures import ThreadPoolExecutor
+from server.execution.lanes import Lane
+
+class Ender:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+lane = Lane("any", ThreadPoolExecutor(1))
+for _ in range(10):
+    over = threading.Event()
+    for _ in range(50):
+        threading.Thread(target=over.wait).start()
+    gc.disable()
+    [Ender() for _ in range(10)]
+    gc.set_threshold(gc.get_count()[0] + 20)  # one of the objects that tell of the threads sets it off
+    gc.enable()
+    assert lane.frame() is not None
+    gc.set_threshold(700)
+    assert gc.isenabled()
+    over.set()
+os._exit(0)
+"""
+
+
+def test_garbage_that_is_due_does_not_stop_who_looks_at_a_lane() -> None:
+    program = [sys.executable, "-c", COLLECT_WHILE_LOOKING]
+    assert subprocess.run(program, cwd=REPO, timeout=LONG, check=False).returncode == 0

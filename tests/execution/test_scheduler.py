@@ -20,7 +20,7 @@ from server.services.ticks import Ticks
 
 __all__ = ["clock", "crontab"]
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 class Watched(Ticks):

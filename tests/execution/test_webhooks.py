@@ -30,7 +30,7 @@ RUN = Run("r", "t", "a", "g", RunStatus.running, {}, {}, "enqueue", AT, AT, AT, 
 DONE = Outcome(RunStatus.success, ThreadStatus.idle, b'{"x":1}')
 HERE = WebhookRules(networks=(ip_network("127.0.0.0/8"),))
 KEY = b"0123456789abcdef0123456789abcdef"
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 class Noting(Outbox):

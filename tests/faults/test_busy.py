@@ -26,6 +26,8 @@ LONG = {"steps": 500, "pause": 0.002}  # for a run that does not end by itself
 SHORT = {"steps": 3, "pause": 0.005}
 SEED = random.randrange(2**32)
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def history(sturdy: Server) -> Iterator[History]:

@@ -15,7 +15,7 @@ from fix_server import Server, eventually, run_of, start, stop
 from langgraph_sdk import get_client
 
 GRACE = "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS"
-EXIT_SECONDS = 2.0  # after the grace
+EXIT_SECONDS = 10.0  # after the grace, on a busy machine too; a grace that must not be waited for is longer
 
 Serve = Callable[..., Server]
 
@@ -214,7 +214,7 @@ def test_a_node_that_does_not_end_is_given_up_in_time_and_executed_again(
 
 
 def test_a_node_that_blocks_for_ever_does_not_hold_up_the_end(serve: Serve, gate: Gate) -> None:
-    server, graph_input = serve(grace=0.5), gate.input(seconds=600.0)
+    server, graph_input = serve(grace=0.5), gate.input()
     run = background(server, "blocking", graph_input)
     gate.node(graph_input)
     asked = terminate(server)

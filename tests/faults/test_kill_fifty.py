@@ -21,19 +21,18 @@ from typing import Any
 import pytest
 import wire
 from fix_crowd import Stage, Told, User
-from fix_fork import Forker
 from fix_ledger import Ledger, Step, overlapping
 from fix_server import CONFIG, Server, eventually, start, stop
 
 KILLS = int(os.environ.get("FAULT_KILLS", "50"))
-SEED = int(os.environ.get("FAULT_SEED", random.randrange(2**32)))
+SEED = int(os.environ["FAULT_SEED"])  # conftest.py chooses one
 USERS = 20
 ALIVE_SECONDS_MAX = 0.4  # how long a server lives once it answers
 END_SECONDS = 30  # in which every run ends after a restart (reliability D3)
 GRAPHS = CONFIG.with_name("faults.json")
 TRIES = {"BG_JOB_MAX_RETRIES": "1000"}
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,7 @@ def active_runs(server: Server) -> list[Any]:
     return rows(server, "SELECT run_id FROM runs WHERE status IN ('pending', 'running')")
 
 
-def kill_one_after_another(
-    stage: Stage, forker: Forker, folder: Path, users: "list[Future[User]]"
-) -> dict[int, float]:
+def kill_one_after_another(stage: Stage, folder: Path, users: "list[Future[User]]") -> dict[int, float]:
     chance, failed = random.Random(SEED), threading.Event()
     for user in users:
         user.add_done_callback(lambda _: failed.set())
@@ -78,19 +75,19 @@ def kill_one_after_another(
         deaths[stage.server.process.pid] = time.monotonic()
         if len(deaths) == KILLS:
             break
-        stage.enter(forker.start(folder, GRAPHS, **TRIES))
+        stage.enter(start(folder, GRAPHS, **TRIES))
     return deaths
 
 
 @pytest.fixture(scope="module", params=[SEED], ids="seed-{}".format)
-def aftermath(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> Iterator[Aftermath]:
+def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     folder = tmp_path_factory.mktemp("server")
     ledger = Ledger(folder / "ledger")
-    stage = Stage(forker.start(folder, GRAPHS, **TRIES))
+    stage = Stage(start(folder, GRAPHS, **TRIES))
     users = [User(stage, ledger, random.Random(f"{SEED} {number}")) for number in range(USERS)]
     with ThreadPoolExecutor(USERS) as pool:
         living = [pool.submit(user.live) for user in users]
-        deaths = kill_one_after_another(stage, forker, folder, living)
+        deaths = kill_one_after_another(stage, folder, living)
         stage.enter(start(folder, GRAPHS, **TRIES), last=True)
     try:
         # What was admitted in the moment of a kill is nobody's, and runs all the same.

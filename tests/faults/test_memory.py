@@ -11,6 +11,8 @@ WARM_UP = 200
 AT_ONCE = 16
 MEMORY_BYTES_MAX = 20 * 1024 * 1024
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("thread", [None, "new"], ids=["stateless", "on threads"])
 def test_two_thousand_runs_leave_less_than_20_megabytes(

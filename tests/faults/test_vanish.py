@@ -20,9 +20,9 @@ END_SECONDS = 2.0
 SPARE_LANE = 10  # a busy machine may make a second lane for the graph meanwhile: its loop, its connection
 MEMORY_BYTES_MAX = 4 * 1024 * 1024  # for 800 clients: 5 kB each
 FORGETFUL = {"RESUMABLE_STREAM_TTL_SECONDS": "0"}  # the logs of ended runs would be memory that is in use
-
-
 KINDS = [(kind, on_disconnect) for kind in ("stream", "wait") for on_disconnect in ("cancel", "continue")]
+
+pytestmark = pytest.mark.alone
 
 
 @dataclass

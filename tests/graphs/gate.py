@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypedDict
 
@@ -18,7 +17,6 @@ class State(TypedDict, total=False):
     port: int
     key: str
     stubborn: bool
-    seconds: float
     out: str
     done: bool
 
@@ -96,10 +94,10 @@ def after(state: State):
 
 
 async def block(state: State):
-    """Holds its event loop, as a forgotten `requests.get` would, and says so before and after."""
-    with socket.create_connection(("127.0.0.1", state["port"])) as call, call.makefile("w") as lines:
+    """Holds its event loop until the test lets go, as a forgotten `requests.get` would, and says so."""
+    with socket.create_connection(("127.0.0.1", state["port"])) as call, call.makefile("rw") as lines:
         print(state["key"], file=lines, flush=True)
-        time.sleep(state["seconds"])  # noqa: ASYNC251 - that is the mistake
+        lines.readline()  # that is the mistake
         print("woke", file=lines, flush=True)
     return {"done": True}
 

@@ -1,0 +1,110 @@
+"""Several processes on one PostgreSQL and one Redis: each can die alone, and the ways to both can be cut."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fix_engine import Distributed, namespace_of
+from fix_fork import fork
+from fix_postgres import Postgres
+from fix_proxy import Proxy
+from fix_redis import Redis
+from fix_server import CONFIG, Server, start, stop
+
+STOP_SECONDS = 30.0
+
+
+class Api:
+    """A process that takes requests. It keeps its port when it starts again."""
+
+    def __init__(self, begin: Callable[..., Server]) -> None:
+        self._begin = begin
+        self.server = begin()
+
+    def kill(self) -> None:
+        self.server.process.kill()
+        self.server.process.wait()
+
+    def stop(self) -> None:
+        stop(self.server)
+
+    def restart(self) -> Server:
+        """After it was killed or stopped; returns when it answers."""
+        self.server = self._begin(port=self.server.port)
+        return self.server
+
+    @property
+    def log(self) -> str:
+        return self.server.log
+
+
+class Worker:
+    """A process that executes runs and takes no requests. Its log tells when it began."""
+
+    def __init__(self, folder: Path, config: Path, env: dict[str, str]) -> None:
+        folder.mkdir(parents=True)
+        self._config, self._env, self._log_path = config, env, folder / "server.log"
+        self.restart()
+
+    def restart(self) -> None:
+        """After it was killed or stopped."""
+        self.process = fork(["worker", "--config", str(self._config)], self._env, self._log_path)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """As a replacement does it; the exit status."""
+        self.process.terminate()
+        return self.process.wait(STOP_SECONDS)
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text(errors="replace")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    apis: list[Api]
+    workers: list[Worker]
+    to_postgres: Proxy
+    to_redis: Proxy
+
+    def close(self) -> None:
+        for member in (*self.apis, *self.workers):
+            member.kill()
+        self.to_postgres.close()
+        self.to_redis.close()
+
+
+@pytest.fixture
+def start_cluster(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis
+) -> Iterator[Callable[..., Cluster]]:
+    """`start_cluster(apis=2, workers=2)`: without workers the API processes execute the runs themselves."""
+    started: list[Cluster] = []
+
+    def start_one(*, apis: int = 1, workers: int = 0, config: Path = CONFIG, **env: str) -> Cluster:
+        folder = tmp_path_factory.mktemp("server")
+        ways = Proxy(postgres.port), Proxy(redis.port)
+        engine = Distributed(ways[0].uri(postgres.uri), ways[1].uri(redis.uri), namespace_of(folder))
+        flags = ["--role", "api" if workers else "all"]
+
+        def begin(number: int, **options: Any) -> Server:
+            return start(folder / f"api{number}", config, *flags, engine=engine, **options, **env)
+
+        cluster = Cluster([], [], *ways)
+        started.append(cluster)
+        for number in range(apis):
+            cluster.apis.append(Api(lambda number=number, **options: begin(number, **options)))
+        for number in range(workers):
+            own = {**engine.environment(folder), "PYTHONUNBUFFERED": "1", **env}
+            cluster.workers.append(Worker(folder / f"worker{number}", config, own))
+        return cluster
+
+    yield start_one
+    for cluster in started:
+        cluster.close()
