@@ -272,7 +272,7 @@ def test_nothing_is_ever_pickled(value: Any) -> None:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
     opened = SqliteDatabase(tmp_path / "checkpoints.db")
-    migrate(opened.engine)
+    migrate(opened)
     yield opened
     opened.close()
 

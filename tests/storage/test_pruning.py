@@ -26,7 +26,7 @@ HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
     opened = SqliteDatabase(tmp_path / "db")
-    migrate(opened.engine)
+    migrate(opened)
     yield opened
     opened.close()
 

@@ -38,7 +38,7 @@ def graph_on(saver: EmbeddedSaver) -> Any:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
     database = SqliteDatabase(tmp_path / "db")
-    migrate(database.engine)
+    migrate(database)
     yield database
     database.close()
 
