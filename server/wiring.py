@@ -103,7 +103,7 @@ async def distributed(
             broker=broker,
             signals=signals,
             lanes=_lanes(settings),
-            health=Health(database),
+            health=Health(database, 0),
             poll_seconds=DISTRIBUTED_POLL_SECONDS,
             roster=Roster(database, settings.lease_seconds),
         )

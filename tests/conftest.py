@@ -15,4 +15,5 @@ pytest_plugins = [
     "fix_postgres",
     "fix_redis",
     "fix_cluster",
+    "fix_database",
 ]

@@ -54,7 +54,7 @@ class Crontab:
     def __init__(self, path: Path, clock: Clock, limits: CronLimits = LIMITS, runs_max: int = 100) -> None:
         self.clock = clock
         self.database = SqliteDatabase(path)
-        migrate(self.database.engine)
+        migrate(self.database)
         open_saver(self.database)
         self.signals = LocalSignals()
         policy = WebhookPolicy(WebhookRules(), SystemResolver())

@@ -25,6 +25,7 @@ _due = (
     .where(thread_ttls.c.expires_at <= bindparam("at"))
     .order_by(thread_ttls.c.expires_at)
     .limit(bindparam("most"))
+    .with_for_update(of=thread_ttls, skip_locked=True)
 )
 _postpone = update(thread_ttls).where(_this).values(expires_at=bindparam("to_time"))
 _changed_at = select(threads.c.updated_at, threads.c.status).where(
@@ -62,7 +63,7 @@ def get(tx: Tx, thread_id: str) -> Ttl | None:
 
 
 def due(tx: Tx, at: str, most: int) -> list[Mortal]:
-    """Threads to look at, the longest waiting first."""
+    """Threads to look at, the longest waiting first. Nobody else changes how long they live meanwhile."""
     rows = tx.execute(_due, {"at": at, "most": most})
     return [
         Mortal(id_, PruneStrategy(strategy), minutes, updated_at, status == ThreadStatus.busy)

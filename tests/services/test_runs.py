@@ -50,7 +50,7 @@ class Server:
 
     def __init__(self, path: Path, pending_max: int = 100, pending_of_one: int = 100) -> None:
         self.database = SqliteDatabase(path)
-        migrate(self.database.engine)
+        migrate(self.database)
         open_saver(self.database)
         self.broker = MemoryBroker(Limits())
         signals = LocalSignals()

@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, path: Path) -> None:
         self.database = SqliteDatabase(path)
-        migrate(self.database.engine)
+        migrate(self.database)
         open_saver(self.database)
         self.broker = MemoryBroker(Limits())
         self.signals = LocalSignals()

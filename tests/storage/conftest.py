@@ -1,14 +1,10 @@
-"""A database of each engine, until the suite has one."""
+"""A schema of PostgreSQL with the tables alone, as they are before anything was migrated."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from fix_postgres import Postgres
 
-from server.storage.database import SqliteDatabase
-from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
 from server.storage.tables import metadata
 
@@ -37,14 +33,3 @@ def postgres_schema(
 @pytest.fixture
 def postgres_database(postgres_schema: Callable[[], PostgresDatabase]) -> PostgresDatabase:
     return postgres_schema()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    if request.param == "postgresql":
-        yield request.getfixturevalue("postgres_database")
-        return
-    opened = SqliteDatabase(tmp_path / "db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
