@@ -15,8 +15,8 @@ from server.storage.postgres import PostgresDatabase
 AnyDatabase = SqliteDatabase | PostgresDatabase
 OpenDatabase = Callable[[], AnyDatabase]
 CONNECTIONS = 8
-only_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-only_postgres = pytest.mark.parametrize("engine", ["postgres"], indirect=True)
+only_sqlite = pytest.mark.parametrize("kept_in", ["sqlite"], indirect=True)
+only_postgres = pytest.mark.parametrize("kept_in", ["postgres"], indirect=True)
 KEPT = ("alembic_version", "checkpoint_migrations")  # what says how far the tables are migrated
 
 
@@ -52,25 +52,25 @@ def schema(postgres: Postgres, new_schema: Callable[[], str]) -> Iterator[Schema
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest) -> str:
+def kept_in(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @pytest.fixture
-def open_database(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenDatabase]:
+def open_database(kept_in: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenDatabase]:
     """Opens the database of the test, each time as one more process would."""
     opened: list[AnyDatabase] = []
 
     def open_() -> AnyDatabase:
-        if engine == "sqlite":
+        if kept_in == "sqlite":
             opened.append(SqliteDatabase(tmp_path / "graphwire.db"))
             migrate(opened[-1])
         else:
             opened.append(request.getfixturevalue("schema").open())
         return opened[-1]
 
-    if engine == "postgres":
+    if kept_in == "postgres":
         request.getfixturevalue("schema").empty()
     yield open_
     for database in opened:

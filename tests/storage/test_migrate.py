@@ -33,11 +33,11 @@ from server.storage.tables import metadata
 
 @pytest.fixture
 def database(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest, new_schema: Callable[[], str]
+    kept_in: str, tmp_path: Path, request: pytest.FixtureRequest, new_schema: Callable[[], str]
 ) -> Iterator[AnyDatabase]:
     """One of its own: these tests break the version."""
     opened: AnyDatabase
-    if engine == "sqlite":
+    if kept_in == "sqlite":
         opened = SqliteDatabase(tmp_path / "graphwire.db")
     else:
         uri = request.getfixturevalue("postgres").uri
