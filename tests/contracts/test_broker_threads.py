@@ -10,7 +10,8 @@ import pytest
 
 from server.streaming.broker import BEGINNING, END, GONE, Batch, Broker, Cursor, Cut, Entry
 from server.streaming.log import Limits
-from server.streaming.memory import PLACES_MAX, MemoryBroker
+from server.streaming.logs import PLACES_MAX
+from server.streaming.memory import MemoryBroker
 
 LONG = 10.0
 THREAD = "thread"
