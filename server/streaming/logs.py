@@ -14,7 +14,7 @@ PLACES_MAX = 10_000  # quiet threads of which it is known what of them is gone
 
 
 class Logs:
-    """Logs by their keys and by their threads. Create it on the event loop that reads; write from any thread."""
+    """Logs by their keys and threads. Create it on the event loop that reads; write from any thread."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -157,7 +157,7 @@ class Logs:
             return thread.tail() if thread else self._places.get(thread_id, self._unknown)
 
     def at(self, thread_id: str, after: Cursor) -> Log | None:
-        """The log of a thread in which what comes after a place is, or will be; None when it has not begun."""
+        """The log of a thread in which is, or will be, what comes after a place; None before it begins."""
         with self._lock:
             thread = self._threads.get(thread_id)
             return None if thread is None or thread.lost(after) else thread.at(after)

@@ -1,4 +1,4 @@
-"""The way to Redis: commands with a deadline, one connection that hears hints, and what is done when it is cut."""
+"""The way to Redis: commands with a deadline, one connection that hears hints, coming back after a cut."""
 
 import asyncio
 import random
@@ -94,6 +94,7 @@ class RedisLink:
         except _FAILURES as failure:
             self._lose(failure)
             raise Away from failure
+        _heed_cancel()
         for answer in answers:
             if isinstance(answer, Disconnected | ReadOnlyError | OSError | TimeoutError):
                 self._lose(answer)
@@ -163,7 +164,8 @@ class RedisLink:
             try:
                 await asyncio.wait([self._listening])
             finally:
-                self._listening.cancel()
+                if self._listening.cancel():
+                    await asyncio.wait([self._listening])
             if not self._listening.cancelled() and (failure := self._listening.exception()) is not None:
                 if not isinstance(failure, _FAILURES):
                     raise failure
@@ -179,6 +181,7 @@ class RedisLink:
                 confirmed.clear()
             await pubsub.subscribe(self.keys.clock, *self._channels)  # one that never speaks: never none
             await self._client.ping()
+            _heed_cancel()
             self._pubsub = pubsub
             missing = [channel for channel in self._channels if channel.encode() not in pubsub.channels]
             if missing:
@@ -193,6 +196,7 @@ class RedisLink:
         asked = False
         while True:
             message = await pubsub.get_message(timeout=self.timeout_seconds if asked else QUIET_SECONDS)
+            _heed_cancel()
             if message is None:
                 if asked:
                     raise TimeoutError("the connection for hints is silent")
@@ -218,3 +222,10 @@ class RedisLink:
         for client in (self._client, self._hearing):
             with suppress(*_FAILURES):
                 await client.aclose()
+
+
+def _heed_cancel() -> None:
+    """redis-py (8.1) can lose a cancellation that comes while it connects; a task would never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,14 +1,16 @@
-"""What is asked of Redis, each in one script: nobody sees a half of it. Works with Redis and Valkey from 7.0 on.
+"""What is asked of Redis, each in one script: nobody sees a half of it. For Redis and Valkey from 7.0 on.
 
-The log of a run is a stream whose ids are those of the wire, `<epoch>-<offset>`, and beside it a hash, its head:
-epoch, next offset, attempt, writer, thread, closed. A thread has a sorted set, its logs by their epochs, and a
-hash of places: where each closed log ended, up to where all is gone, where the thread began anew. Everything
-lives as long as its TTL, which the writer renews; only the clock (the last epoch, the first day) stays.
+The log of a run is a stream whose ids are those of the wire, `<epoch>-<offset>`, and beside it a hash, its
+head: epoch, next offset, attempt, writer, thread, closed. A thread has a sorted set, its logs by their
+epochs, and a hash of places: where each closed log ended, up to where all is gone, where it began anew.
+Everything has a TTL, which the writer renews; only the clock (the last epoch, the first day) stays.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
+
+PLACES_SECONDS = 3600  # for how long it is known of a quiet thread what of it is gone
 
 Command = tuple[str | bytes | int, ...]
 
@@ -62,15 +64,14 @@ local function text(number) return string.format('%.0f', number) end
 
 -- The first logs of a thread that are gone are taken out, up to the first that is there.
 local function prune(prefix, thread, places)
-  for _, row in ipairs({redis.call('ZRANGE', thread, 0, 999, 'WITHSCORES')}) do
-    for at = 1, #row, 2 do
-      if redis.call('EXISTS', prefix .. ':head:' .. row[at]) == 1 then return end
-      local epoch = text(tonumber(row[at + 1]))
-      local ended = redis.call('HGET', places, epoch) or '9007199254740991'
-      redis.call('ZREM', thread, row[at])
-      redis.call('HDEL', places, epoch)
-      redis.call('HSET', places, 'forgotten', epoch .. '-' .. ended)
-    end
+  local logs = redis.call('ZRANGE', thread, 0, 999, 'WITHSCORES')
+  for at = 1, #logs, 2 do
+    if redis.call('EXISTS', prefix .. ':head:' .. logs[at]) == 1 then return end
+    local epoch = text(tonumber(logs[at + 1]))
+    local ended = redis.call('HGET', places, epoch) or '9007199254740991'
+    redis.call('ZREM', thread, logs[at])
+    redis.call('HDEL', places, epoch)
+    redis.call('HSET', places, 'forgotten', epoch .. '-' .. ended)
   end
 end
 
@@ -86,8 +87,8 @@ end
 """
 
 # KEYS: stream, head, thread, places, clock
-# ARGV: prefix, key, thread id, attempt, writer, epoch ('0': any), forgotten ('': not known), ms while it is open,
-#       ms that places are kept
+# ARGV: prefix, key, thread id, attempt, writer, epoch ('0': any), forgotten ('': not known),
+#       ms while it is open, ms that places are kept
 # Answers fenced, or ok with epoch, next offset, closed, forgotten.
 BEGIN = Script(
     _COMMON
@@ -197,7 +198,7 @@ return {head[1], head[2], head[3] or '', found}
 )
 
 # KEYS: thread, places, clock.  ARGV: prefix, ms that places are kept
-# Answers whether the thread is known, forgotten, renewed, now, and of each log: key, epoch, next offset, closed.
+# Answers whether the thread is known, forgotten, renewed, now, of each log: key, epoch, next offset, closed.
 THREAD = Script(
     _COMMON
     + """
