@@ -16,4 +16,5 @@ pytest_plugins = [
     "fix_redis",
     "fix_cluster",
     "fix_database",
+    "fix_broker",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,26 +27,34 @@ class Limits:
 class Log:
     """The log of one run. The writer is any thread, the readers are on one event loop.
 
-    It begins with its first entry: `epoch` is 0 before.
+    It begins with its first entry: `epoch` is 0 before. A `copy` is of a log that another process writes, and
+    may be behind it. What is `pending` has not yet been sent to where the other processes see it. A log that
+    was replaced by another one knows up to where the two agree.
     """
 
     __slots__ = (
+        "agreed",
         "bytes",
         "closed",
+        "copy",
         "ended_at",
         "entries",
         "epoch",
         "expired",
         "key",
         "lock",
+        "pending",
         "thread_id",
         "waiters",
         "waiting_for_end",
         "waking",
     )
 
-    def __init__(self, key: str, thread_id: str) -> None:
+    def __init__(self, key: str, thread_id: str, *, copy: bool = False) -> None:
         self.key = key
+        self.copy = copy
+        self.pending = False
+        self.agreed: int | None = None
         self.epoch = 0
         self.thread_id = thread_id
         self.entries = Packed()
@@ -87,10 +96,22 @@ class Log:
         self.bytes -= freed
         return freed
 
+    def skip(self, offset: int) -> int:
+        """What comes next is the entry at `offset`: those before it are gone. Returns the bytes freed."""
+        with self.lock:
+            freed, self.bytes = self.bytes, 0
+            self.entries = Packed()
+            self.entries.base = offset
+            return freed
+
     def tail(self) -> Cursor:
         """The place after everything there is."""
         with self.lock:
-            return Cursor(self.epoch, self.entries.base + len(self.entries) - 1) if self.epoch else BEGINNING
+            return Cursor(self.epoch, self._next - 1) if self.epoch else BEGINNING
+
+    @property
+    def _next(self) -> int:
+        return self.entries.base + len(self.entries)
 
     def read_by(self, after: Cursor) -> bool:
         """Whether a reader at this place of the log has all that will ever be in it."""
@@ -99,13 +120,17 @@ class Log:
     def last(self) -> Entry:
         """The newest entry."""
         with self.lock:
-            return next(self.entries.entries(self.entries.base + len(self.entries) - 1))
+            return next(self.entries.entries(self._next - 1))
 
     def slice(self, after: Cursor) -> Batch:
         """What comes after a place, as much as one read takes."""
         with self.lock:
             wanted = after.offset + 1
-            if after.epoch != self.epoch or wanted > self.entries.base + len(self.entries):
+            if self.agreed is not None:  # a reader comes back, and then to the log that is valid now
+                return Batch([], Cursor(after.epoch, wanted), int(after.offset >= self.agreed))
+            if self.copy and not self.closed and after.epoch == self.epoch and wanted > self._next:
+                return Batch([], Cursor(after.epoch, wanted))  # the reader saw more elsewhere
+            if after.epoch != self.epoch or wanted > self._next:
                 wanted = 0  # a place this log never had: everything, rather than a silent nothing
             start = max(wanted, self.entries.base)
             return Batch(_at_most(self.entries.entries(start)), Cursor(self.epoch, start), start - wanted)
@@ -145,9 +170,13 @@ class ThreadLog:
         while self.logs and self.logs[0].expired:
             self.forgotten = self.logs.pop(0).tail()
 
-    def renew(self) -> None:
+    def insert(self, log: Log) -> None:
+        """A log has begun: it comes after those that began before it."""
+        insort(self.logs, log, key=lambda other: other.epoch)
+
+    def renew(self, place: Cursor) -> None:
         """The thread was deleted: whoever comes to another one of this id sees nothing of it."""
-        self.renewed = self.logs[-1].tail()
+        self.renewed = max(self.renewed, place, key=_place)
 
     def at(self, after: Cursor) -> Log | None:
         """The log in which what comes after a place is, or will be; None when it has not begun."""

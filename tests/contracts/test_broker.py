@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from types import FrameType
 from typing import Any
@@ -12,22 +12,20 @@ from typing import Any
 import pytest
 
 from server.streaming.broker import BEGINNING, END, Batch, Broker, Cursor, Cut, Entry
-from server.streaming.log import Limits
-from server.streaming.memory import MemoryBroker
 
 LONG = 10.0
 RUN, THREAD = "run", "thread"
 
-OpenBroker = Callable[..., Broker]
+OpenBroker = Callable[..., Awaitable[Broker]]
 
 
 @pytest.fixture
-async def open_broker() -> OpenBroker:
+def open_broker(any_broker: OpenBroker) -> OpenBroker:
     """A broker with some limits, and in it the empty log of RUN."""
 
-    def make(**limits: float) -> Broker:
-        broker = MemoryBroker(Limits(**limits))  # type: ignore[arg-type]
-        broker.open(RUN, THREAD)
+    async def make(**limits: float) -> Broker:
+        broker = await any_broker(**limits)
+        await broker.begin(RUN, THREAD, 1)
         return broker
 
     return make
@@ -35,7 +33,7 @@ async def open_broker() -> OpenBroker:
 
 @pytest.fixture
 async def broker(open_broker: OpenBroker) -> Broker:
-    return open_broker()
+    return await open_broker()
 
 
 def number(index: int) -> Entry:
@@ -161,7 +159,7 @@ async def test_a_reader_that_returns_after_each_batch_sees_each_entry_once(broke
 
 
 async def test_readers_of_different_runs_hear_only_theirs(broker: Broker) -> None:
-    broker.open("other", THREAD)
+    await broker.begin("other", THREAD, 1)
     broker.append(RUN, number(1))
     broker.append("other", number(2))
     for run_id in (RUN, "other"):
@@ -242,7 +240,7 @@ async def test_ids_grow_within_a_log_and_from_log_to_log(broker: Broker) -> None
     ids: list[tuple[int, int]] = []
     for log in range(50):
         run_id = f"run {log}"
-        broker.open(run_id, THREAD)
+        await broker.begin(run_id, THREAD, 1)
         for index in range(3):
             broker.append(run_id, number(index))
         batch = await held(broker, run_id)
@@ -252,7 +250,7 @@ async def test_ids_grow_within_a_log_and_from_log_to_log(broker: Broker) -> None
 
 
 async def test_a_log_begun_anew_has_another_epoch(open_broker: OpenBroker) -> None:
-    broker = open_broker(replay_seconds=0)
+    broker = await open_broker(replay_seconds=0)
     epochs = []
     for _ in range(20):
         broker.append(RUN, number(0))
@@ -262,7 +260,8 @@ async def test_a_log_begun_anew_has_another_epoch(open_broker: OpenBroker) -> No
         await broker.end(RUN, b"{}")
         while await broker.tail(RUN) is not None:
             broker.expire()
-        broker.open(RUN, THREAD)
+            await asyncio.sleep(0)
+        await broker.begin(RUN, THREAD, 1)
     assert len(set(epochs)) == len(epochs)
 
 
@@ -270,7 +269,7 @@ async def test_a_log_begun_anew_has_another_epoch(open_broker: OpenBroker) -> No
 
 
 async def test_a_log_forgets_its_oldest_beyond_its_entries_and_says_how_many(open_broker: OpenBroker) -> None:
-    broker = open_broker(entries_max=1_000)
+    broker = await open_broker(entries_max=1_000)
     for index in range(20_000):
         broker.append(RUN, Entry("values", b"%0100d" % index))
     batch = await held(broker)
@@ -279,7 +278,7 @@ async def test_a_log_forgets_its_oldest_beyond_its_entries_and_says_how_many(ope
 
 
 async def test_a_log_forgets_its_oldest_beyond_its_bytes_and_says_how_many(open_broker: OpenBroker) -> None:
-    broker = open_broker(bytes_max=1_000_000)
+    broker = await open_broker(bytes_max=1_000_000)
     for _ in range(4_000):
         broker.append(RUN, Entry("values", os.urandom(1_000)))
     batch = await held(broker)
@@ -288,14 +287,14 @@ async def test_a_log_forgets_its_oldest_beyond_its_bytes_and_says_how_many(open_
 
 
 async def test_shared_tails_count_as_bytes_too(open_broker: OpenBroker) -> None:
-    broker = open_broker(bytes_max=1_000_000)
+    broker = await open_broker(bytes_max=1_000_000)
     for _ in range(2_000):
         broker.append(RUN, Entry("messages", b"[1", b"%b]" % os.urandom(5_000).hex().encode()))
     assert await held_bytes(broker) < 2_000_000
 
 
 async def test_a_reader_that_falls_behind_is_told_once_and_goes_on(open_broker: OpenBroker) -> None:
-    broker = open_broker(bytes_max=300_000)
+    broker = await open_broker(bytes_max=300_000)
     broker.append(RUN, number(0))
     after = (await held(broker)).last
     for index in range(1, 2_000):
@@ -309,25 +308,28 @@ async def test_a_reader_that_falls_behind_is_told_once_and_goes_on(open_broker: 
 
 
 async def test_an_entry_larger_than_its_log_may_be_is_still_delivered(open_broker: OpenBroker) -> None:
-    broker = open_broker(bytes_max=1_000)
+    broker = await open_broker(bytes_max=1_000)
     giant = Entry("values", os.urandom(100_000))
     broker.append(RUN, giant)
     assert list((await held(broker)).entries) == [giant]
 
 
-async def test_what_all_logs_may_hold_is_taken_from_finished_ones_first(open_broker: OpenBroker) -> None:
-    broker = open_broker(total_bytes_max=1_000_000)
+async def test_what_all_logs_may_hold_is_taken_from_finished_ones_first(
+    open_broker: OpenBroker, engine: str
+) -> None:
+    broker = await open_broker(total_bytes_max=1_000_000)
     broker.append(RUN, Entry("values", os.urandom(400_000)))
     await broker.end(RUN, b"{}")
-    broker.open("busy", THREAD)
+    await broker.begin("busy", THREAD, 1)
     for _ in range(8):
         broker.append("busy", Entry("values", os.urandom(100_000)))
-    assert await broker.read(RUN, BEGINNING, 0) is None
     assert (await held(broker, "busy")).lost == 0
+    if engine == "memory":  # others have it elsewhere
+        assert await broker.read(RUN, BEGINNING, 0) is None
 
 
 async def test_what_all_logs_may_hold_bounds_a_running_one(open_broker: OpenBroker) -> None:
-    broker = open_broker(total_bytes_max=1_000_000)
+    broker = await open_broker(total_bytes_max=1_000_000)
     for _ in range(40):
         broker.append(RUN, Entry("values", os.urandom(100_000)))
     assert (await held(broker)).lost > 25
@@ -335,16 +337,17 @@ async def test_what_all_logs_may_hold_bounds_a_running_one(open_broker: OpenBrok
 
 
 async def test_a_finished_log_is_forgotten_when_it_is_old(open_broker: OpenBroker) -> None:
-    broker = open_broker(replay_seconds=0)
+    broker = await open_broker(replay_seconds=0)
     await broker.end(RUN, b"{}")
     while await broker.tail(RUN) is not None:
         broker.expire()
+        await asyncio.sleep(0)
     assert await broker.read(RUN, BEGINNING, LONG) is None
     assert await broker.ended(RUN, LONG) is None
 
 
 async def test_a_log_that_has_not_ended_is_never_too_old(open_broker: OpenBroker) -> None:
-    broker = open_broker(replay_seconds=0)
+    broker = await open_broker(replay_seconds=0)
     broker.append(RUN, number(0))
     for _ in range(100):
         broker.expire()
@@ -352,7 +355,7 @@ async def test_a_log_that_has_not_ended_is_never_too_old(open_broker: OpenBroker
 
 
 async def test_a_finished_log_can_be_read_until_it_is_old(open_broker: OpenBroker) -> None:
-    broker = open_broker(replay_seconds=3600)
+    broker = await open_broker(replay_seconds=3600)
     broker.append(RUN, number(0))
     await broker.end(RUN, b"{}")
     broker.expire()
@@ -394,7 +397,7 @@ async def test_waiting_for_the_end_ends_in_time(broker: Broker) -> None:
 )
 async def test_no_limit_forgets_the_end(open_broker: OpenBroker, limits: dict[str, int]) -> None:
     """Final values larger than the log may be are still what `wait` answers."""
-    broker, values = open_broker(**limits), os.urandom(50_000)
+    broker, values = await open_broker(**limits), os.urandom(50_000)
     waiting = asyncio.ensure_future(broker.ended(RUN, LONG))
     await asyncio.sleep(0)
     broker.append(RUN, number(0))
@@ -413,7 +416,7 @@ async def test_what_comes_after_the_end_is_dropped(broker: Broker) -> None:
 async def test_a_new_attempt_keeps_what_the_earlier_one_wrote(broker: Broker) -> None:
     broker.append(RUN, number(0))
     before = (await held(broker)).first
-    broker.open(RUN, THREAD)
+    await broker.begin(RUN, THREAD, 2)
     broker.append(RUN, number(1))
     batch = await held(broker)
     assert (list(batch.entries), batch.first) == ([number(0), number(1)], before)
@@ -554,7 +557,7 @@ async def test_nothing_follows_the_end_also_when_another_thread_is_appending(bro
 async def test_a_reader_at_the_tail_loses_nothing_while_the_log_forgets(open_broker: OpenBroker) -> None:
     line, lost, came_by = 0, 0, True
     while came_by:
-        broker = open_broker(entries_max=1_000)
+        broker = await open_broker(entries_max=1_000)
         for index in range(1_000):
             broker.append(RUN, Entry("values", b"%0100d" % index))
         tail = await broker.tail(RUN)

@@ -5,15 +5,15 @@ import threading
 
 import pytest
 
-from server.streaming.signals import LocalSignals, Signals
+from server.streaming.signals import Signals
 
 LONG = 10.0
 SHORT = 0.02
 
 
 @pytest.fixture
-async def signals() -> Signals:
-    return LocalSignals()
+def signals(any_signals: Signals) -> Signals:
+    return any_signals
 
 
 async def rings(signals: Signals, name: str, seconds: float) -> bool:
