@@ -76,10 +76,10 @@ def delete_thread(tx: Tx, thread_id: str) -> None:
 
 def delete_run(tx: Tx, thread_id: str, run_id: str) -> None:
     """Undo what one run wrote: the thread is as before it (contract/runs.md 13, 14)."""
-    for statement in _delete_mine:
-        tx.execute(statement.on(tx), {"thread_id": thread_id, "run_id": run_id})
     for statement in _undo:
         tx.execute(statement.on(tx), {"run_id": run_id})
+    for statement in _delete_mine:
+        tx.execute(statement.on(tx), {"thread_id": thread_id, "run_id": run_id})
     blobs.delete_unneeded(tx, thread_id, run_id)
 
 
