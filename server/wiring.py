@@ -54,7 +54,7 @@ from .services.expiry import Expiry
 from .services.naming import Names
 from .services.ticks import Ticks
 from .services.webhook_policy import WebhookPolicy
-from .storage.checkpoints import EmbeddedSaver, open_saver
+from .storage.checkpoints import DatabaseSaver, open_saver
 from .storage.data_dir import DataDir
 from .storage.database import SqliteDatabase
 from .storage.health import Health
@@ -109,7 +109,7 @@ class _Engine:
     """What is under the services: this one is of one process."""
 
     database: SqliteDatabase
-    saver: EmbeddedSaver
+    saver: DatabaseSaver
     items: ItemStore
     catalog: Catalog
     broker: MemoryBroker

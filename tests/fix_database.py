@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from fix_postgres import Postgres
 
+from server.storage.checkpoints import open_saver
 from server.storage.database import SqliteDatabase
 from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
@@ -26,6 +27,7 @@ class Schema:
         self.uri, self.name = uri, name
         database = self.open()
         migrate(database)
+        open_saver(database)
         database.close()
         self._connection = psycopg.connect(uri, autocommit=True)
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
@@ -49,6 +51,22 @@ def schema(postgres: Postgres, new_schema: Callable[[], str]) -> Iterator[Schema
     made.close()
 
 
+@pytest.fixture
+def in_new_schema(
+    postgres: Postgres, new_schema: Callable[[], str]
+) -> Iterator[Callable[[], PostgresDatabase]]:
+    """Opens a schema of the test's own, which is empty, each time as one more process would."""
+    name, opened = new_schema(), []
+
+    def open_() -> PostgresDatabase:
+        opened.append(PostgresDatabase(postgres.uri, schema=name, connections=2))
+        return opened[-1]
+
+    yield open_
+    for database in opened:
+        database.close()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -64,6 +82,7 @@ def open_database(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -
         if engine == "sqlite":
             opened.append(SqliteDatabase(tmp_path / "graphwire.db"))
             migrate(opened[-1])
+            open_saver(opened[-1])
         else:
             opened.append(request.getfixturevalue("schema").open())
         return opened[-1]

@@ -22,7 +22,7 @@ from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
 from ..services.endings import cancelled
 from ..storage.before_run import SaverBeforeRun
-from ..storage.checkpoints import EmbeddedSaver
+from ..storage.checkpoints import DatabaseSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
 from .failures import describe_failure
@@ -66,7 +66,7 @@ class Executor:
     """Executes attempts on the lane it is called on; many at a time."""
 
     def __init__(
-        self, catalog: Catalog, saver: EmbeddedSaver, broker: Broker, attempts: Attempts, rules: Rules
+        self, catalog: Catalog, saver: DatabaseSaver, broker: Broker, attempts: Attempts, rules: Rules
     ) -> None:
         self._catalog = catalog
         self._saver = saver

@@ -42,9 +42,10 @@ class Retention:
         """What a thread takes in the database. Raises NotFound, TooLarge for a past that is too long."""
         if not await self._database.read(lambda tx: threads.exists(tx, thread_id)):
             raise missing(thread_id)
-        found, after = Usage(thread_id), BEGINNING
-        while (place := await self._database.read(partial(_read, found, after))) is not None:
-            after = place
+        found = Usage(thread_id)
+        place: Place | None = BEGINNING
+        while place is not None:
+            place = await self._database.read(partial(_read, found, place))
             if found.count > CHECKPOINTS_MAX:
                 raise TooLarge(f"Thread {thread_id} has more than {CHECKPOINTS_MAX} checkpoints")
         return await self._database.read(found.result)

@@ -8,7 +8,7 @@ from ..errors import GraphFailed, GraphwireError, NotFound, TooLarge, describe
 from ..graph.catalog import Catalog, Graph
 from ..graph.snapshots import empty_snapshot, selected, snapshot_json
 from ..models import Caller, HistoryRequest, Json, Place, StateRequest, Thread
-from ..storage.checkpoints import EmbeddedSaver
+from ..storage.checkpoints import DatabaseSaver
 from ..storage.history import HistorySaver
 from ..streaming.encode import encode
 from .threads import Threads
@@ -29,7 +29,7 @@ class OffLoop(Protocol):
 class State:
     """Reads the state of threads."""
 
-    def __init__(self, threads: Threads, catalog: Catalog, saver: EmbeddedSaver, off_loop: OffLoop) -> None:
+    def __init__(self, threads: Threads, catalog: Catalog, saver: DatabaseSaver, off_loop: OffLoop) -> None:
         self._threads = threads
         self._catalog = catalog
         self._saver = saver
@@ -81,7 +81,7 @@ class State:
                     )
         return b"[" + b",".join(found) + b"]"
 
-    def _open(self, graph_id: str, config: Any, saver: EmbeddedSaver) -> Any:
+    def _open(self, graph_id: str, config: Any, saver: DatabaseSaver) -> Any:
         return self._catalog.open(graph_id, config, checkpointer=saver, access="threads.read")
 
 

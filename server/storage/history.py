@@ -1,7 +1,6 @@
 """Which checkpoints carry given metadata: containment, as the wire defines it (contract/resources.md 1.3)."""
 
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -12,23 +11,24 @@ from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from sqlalchemy import text
 
 from ..models import Json
-from .checkpoints import EmbeddedSaver
+from .checkpoints import DatabaseSaver
 from .database import Tx
 
+PAGE = 500  # checkpoints whose metadata are in memory at a time
 _newest_first = text(
     "SELECT checkpoint_id, metadata FROM checkpoints WHERE thread_id = :thread_id "
-    "AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = coalesce(:only, checkpoint_id) "
-    "AND (:before IS NULL OR checkpoint_id < :before) ORDER BY checkpoint_id DESC"
+    "AND checkpoint_ns = :checkpoint_ns AND checkpoint_id = coalesce(CAST(:only AS TEXT), checkpoint_id) "
+    "AND (CAST(:before AS TEXT) IS NULL OR checkpoint_id < :before) ORDER BY checkpoint_id DESC LIMIT :most"
 )
 
 
-class HistorySaver(EmbeddedSaver):
+class HistorySaver(DatabaseSaver):
     """Lists checkpoints as its base does, save that a filter means containment.
 
     The base compares text: `{"a": {}}` finds nothing, and keys with unusual letters are an error.
     """
 
-    def __init__(self, saver: EmbeddedSaver) -> None:
+    def __init__(self, saver: DatabaseSaver) -> None:
         self.__dict__.update(saver.__dict__)
 
     async def alist(self, config: RunnableConfig | None, **filters: Any) -> AsyncIterator[CheckpointTuple]:
@@ -55,9 +55,19 @@ def _matching(
         "checkpoint_ns": config["configurable"].get("checkpoint_ns", ""),
     }
     bounds = {"only": get_checkpoint_id(config), "before": before and get_checkpoint_id(before)}
-    with closing(tx.execute(_newest_first, {**at, **bounds})) as rows:
-        found = (id_ for id_, metadata in rows if contains(orjson.loads(metadata or b"{}"), wanted))
-        return [{"configurable": {**at, "checkpoint_id": id_}} for id_ in islice(found, limit)]
+    found = (id_ for id_, metadata in _all(tx, {**at, **bounds}) if contains(metadata, wanted))
+    return [{"configurable": {**at, "checkpoint_id": id_}} for id_ in islice(found, limit)]
+
+
+def _all(tx: Tx, wanted: Json) -> Iterator[tuple[str, Any]]:
+    """The ids of checkpoints with their metadata, newest first, read page by page."""
+    while True:
+        page = tx.execute(_newest_first, {**wanted, "most": PAGE}).all()
+        for id_, metadata in page:
+            yield id_, metadata if isinstance(metadata, dict) else orjson.loads(metadata or b"{}")
+        if len(page) < PAGE:
+            return
+        wanted = {**wanted, "before": page[-1][0]}
 
 
 def contains(value: Any, wanted: Any) -> bool:

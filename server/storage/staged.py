@@ -22,14 +22,14 @@ from langgraph.checkpoint.base import (
 )
 
 from ..models import Json
-from .checkpoints import EmbeddedSaver
+from .checkpoints import DatabaseSaver
 from .database import Tx
 
 
-class StagedSaver(EmbeddedSaver):
+class StagedSaver(DatabaseSaver):
     """For one update on one loop. `said` goes into the metadata of every checkpoint."""
 
-    def __init__(self, saver: EmbeddedSaver, said: Json) -> None:
+    def __init__(self, saver: DatabaseSaver, said: Json) -> None:
         self.__dict__.update(saver.__dict__)
         self._said = said
         # LangGraph works with shallow copies of a saver: these are shared with them. What is kept is
@@ -63,7 +63,10 @@ class StagedSaver(EmbeddedSaver):
             json.loads(json.dumps(get_checkpoint_metadata(config, told))),  # no tuples: see above
             parent,
         )
-        self._calls.append(lambda saver: saver.put(config, checkpoint, told, new_versions))
+        # All values, not the new ones alone: those of the parent may have gone until this is committed.
+        versions = checkpoint["channel_versions"]
+        known = {name: versions[name] for name in checkpoint["channel_values"] if name in versions}
+        self._calls.append(lambda saver: saver.put(config, checkpoint, told, {**known, **new_versions}))
         return at
 
     async def aput(

@@ -3,31 +3,33 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, insert, literal, select, text
+from sqlalchemy import ColumnElement, bindparam, case, delete, insert, literal, select
 
 from ..models import ThreadStatus
+from . import blobs
 from .database import Tx
+from .layouts import Statement
 from .pruning import Piece
 from .tables import thread_copies, threads
 
-_ID = "json_extract(CAST(metadata AS TEXT), '$.thread_id')"
-_HERE = "thread_id = :source AND checkpoint_ns = :ns AND checkpoint_id = :id"
+_HERE = "c.thread_id = :source AND c.checkpoint_ns = :ns AND c.checkpoint_id = :id"
 # The metadata of a checkpoint names its thread; all else is what it was.
-_checkpoint = text(f"""
+_checkpoint = Statement(f"""
     INSERT INTO checkpoints
         (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
-    SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,
-        CASE {_ID} WHEN :source
-            THEN CAST(json_set(CAST(metadata AS TEXT), '$.thread_id', :target) AS BLOB) ELSE metadata END
-    FROM checkpoints WHERE {_HERE}
+    SELECT :target, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint,
+        CASE {{said_thread_id}} WHEN :source THEN {{told_thread_id}} ELSE c.metadata END
+    FROM checkpoints c WHERE {_HERE}
 """)
-_writes = text(f"""
-    INSERT INTO writes
-        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, value)
-    SELECT :target, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, value
-    FROM writes WHERE {_HERE}
+_writes = Statement(f"""
+    INSERT INTO {{writes}}
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, {{value}})
+    SELECT :target, c.checkpoint_ns, c.checkpoint_id, c.task_id, c.idx, c.task_path, c.channel, c.type,
+        c.{{value}}
+    FROM {{writes}} c WHERE {_HERE}
 """)
 _of_copy = thread_copies.c.thread_id == bindparam("of_thread")
+_is_begun = select(thread_copies.c.thread_id).where(_of_copy)
 _found = select(thread_copies.c.thread_id).limit(bindparam("most"))
 
 
@@ -36,12 +38,21 @@ def begin(tx: Tx, target: str) -> None:
     tx.execute(insert(thread_copies).values(thread_id=target))
 
 
+def is_begun(tx: Tx, target: str) -> bool:
+    """Whether a copy is under way under this id."""
+    return tx.execute(_is_begun, {"of_thread": target}).first() is not None
+
+
 def copy(tx: Tx, source: str, target: str, pieces: Sequence[Piece]) -> None:
-    """Copy these checkpoints with what was written beside them."""
-    for piece in pieces:
-        keys = {"source": source, "target": target, "ns": piece.namespace, "id": piece.checkpoint_id}
-        tx.execute(_checkpoint, keys)
-        tx.execute(_writes, keys)
+    """Copy these checkpoints with what was written beside them, and these values."""
+    blobs.copy(tx, source, target, [(piece.namespace, *piece.blob) for piece in pieces if piece.blob])
+    keys = [
+        {"source": source, "target": target, "ns": piece.namespace, "id": piece.checkpoint_id}
+        for piece in pieces
+        if piece.blob is None
+    ]
+    for statement in (_checkpoint, _writes) if keys else ():
+        tx.execute(statement.on(tx), keys)
 
 
 def finish(tx: Tx, source: str, target: str, at: str) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from sqlalchemy import update
 from server.errors import Superseded
 from server.models import Run, RunStatus, Thread, ThreadStatus
 from server.storage import runs, threads, traces
-from server.storage.checkpoints import EmbeddedSaver, TolerantSerializer, open_saver
-from server.storage.database import SqliteDatabase
-from server.storage.migrate import migrate
+from server.storage.checkpoints import DatabaseSaver, open_saver
+from server.storage.layouts import Statement
+from server.storage.serializer import TolerantSerializer
 from server.storage.tables import runs as runs_table
 
 BIG = 10**30
@@ -270,20 +270,12 @@ def test_nothing_is_ever_pickled(value: Any) -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "checkpoints.db")
-    migrate(opened)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def saver(database: SqliteDatabase) -> EmbeddedSaver:
+def saver(database: Any) -> DatabaseSaver:
     return open_saver(database)
 
 
 @pytest.fixture
-def run(database: SqliteDatabase) -> Run:
+def run(database: Any) -> Run:
     """A run under way, in its first attempt."""
     thread = Thread("t", AT, AT, AT, {}, ThreadStatus.busy, {}, None, None)
     found = Run("r", "t", "a", "g", RunStatus.running, {}, {}, "enqueue", AT, AT, AT, attempt=1)
@@ -295,31 +287,31 @@ def checkpoint(word: str) -> Checkpoint:
     return {**empty_checkpoint(), "channel_values": {"word": word}}
 
 
-def put(saver: EmbeddedSaver, word: str, run_id: str = "r", thread_id: str = "t") -> Any:
+def put(saver: DatabaseSaver, word: str, run_id: str = "r", thread_id: str = "t") -> Any:
     config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
     return saver.put(config, checkpoint(word), {"source": "loop", "step": 1, "run_id": run_id}, {})
 
 
-def word_of(saver: EmbeddedSaver, thread_id: str = "t") -> str | None:
+def word_of(saver: DatabaseSaver, thread_id: str = "t") -> str | None:
     found = saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
     return found and found.checkpoint["channel_values"]["word"]
 
 
-def change(database: SqliteDatabase, **values: Any) -> None:
+def change(database: Any, **values: Any) -> None:
     database.write_now(lambda tx: tx.execute(update(runs_table).values(**values)).rowcount)
 
 
-def test_a_checkpoint_comes_back(saver: EmbeddedSaver) -> None:
+def test_a_checkpoint_comes_back(saver: DatabaseSaver) -> None:
     put(saver, "hello")
     assert word_of(saver) == "hello"
 
 
-def test_the_attempt_that_owns_its_run_may_write(saver: EmbeddedSaver, run: Run) -> None:
+def test_the_attempt_that_owns_its_run_may_write(saver: DatabaseSaver, run: Run) -> None:
     put(saver.fenced(run.run_id, 1), "hello")
     assert word_of(saver) == "hello"
 
 
-LOST: dict[str, Callable[[SqliteDatabase], None]] = {
+LOST: dict[str, Callable[[Any], None]] = {
     "has ended": lambda database: change(database, status=RunStatus.success),
     "was cancelled": lambda database: change(database, status=RunStatus.interrupted),
     "waits again": lambda database: change(database, status=RunStatus.pending),
@@ -329,9 +321,7 @@ LOST: dict[str, Callable[[SqliteDatabase], None]] = {
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_a_stale_attempt_writes_nothing(
-    how: str, database: SqliteDatabase, saver: EmbeddedSaver, run: Run
-) -> None:
+def test_a_stale_attempt_writes_nothing(how: str, database: Any, saver: DatabaseSaver, run: Run) -> None:
     mine = saver.fenced(run.run_id, 1)
     config = put(mine, "before")
     LOST[how](database)
@@ -345,7 +335,7 @@ def test_a_stale_attempt_writes_nothing(
 
 
 async def test_the_fence_stands_for_asynchronous_writes_too(
-    database: SqliteDatabase, saver: EmbeddedSaver, run: Run
+    database: Any, saver: DatabaseSaver, run: Run
 ) -> None:
     mine = saver.fenced(run.run_id, 1)
     config = put(mine, "before")
@@ -359,22 +349,20 @@ async def test_the_fence_stands_for_asynchronous_writes_too(
     assert word_of(saver) == "before"
 
 
-def test_a_stale_attempt_may_still_read(database: SqliteDatabase, saver: EmbeddedSaver, run: Run) -> None:
+def test_a_stale_attempt_may_still_read(database: Any, saver: DatabaseSaver, run: Run) -> None:
     mine = saver.fenced(run.run_id, 1)
     put(mine, "before")
     change(database, status=RunStatus.success)
     assert word_of(mine) == "before"
 
 
-def test_fencing_leaves_the_saver_itself_free(
-    database: SqliteDatabase, saver: EmbeddedSaver, run: Run
-) -> None:
+def test_fencing_leaves_the_saver_itself_free(database: Any, saver: DatabaseSaver, run: Run) -> None:
     saver.fenced("unknown", 1)
     put(saver, "free")
     assert word_of(saver) == "free"
 
 
-async def test_any_thread_and_any_loop_may_write(saver: EmbeddedSaver) -> None:
+async def test_any_thread_and_any_loop_may_write(saver: DatabaseSaver) -> None:
     def elsewhere(number: int) -> None:
         async def work() -> None:
             config: Any = {"configurable": {"thread_id": f"t{number}", "checkpoint_ns": ""}}
@@ -386,28 +374,24 @@ async def test_any_thread_and_any_loop_may_write(saver: EmbeddedSaver) -> None:
     assert [word_of(saver, f"t{number}") for number in range(20)] == [str(number) for number in range(20)]
 
 
-def test_deleting_a_thread_deletes_its_checkpoints_alone(
-    database: SqliteDatabase, saver: EmbeddedSaver
-) -> None:
+def test_deleting_a_thread_deletes_its_checkpoints_alone(database: Any, saver: DatabaseSaver) -> None:
     for thread_id in ("t", "u"):
         saver.put_writes(put(saver, thread_id, thread_id=thread_id), [("word", "w")], "task")
     database.write_now(lambda tx: traces.delete_thread(tx, "t"))
     assert (word_of(saver, "t"), word_of(saver, "u")) == (None, "u")
-    assert database.read_now(
-        lambda tx: [row[0] for row in tx.exec_driver_sql("SELECT DISTINCT thread_id FROM writes")]
-    ) == ["u"]
+    written = Statement("SELECT DISTINCT thread_id FROM {writes}")
+    assert database.read_now(lambda tx: [*tx.execute(written.on(tx)).scalars()]) == ["u"]
 
 
-def test_deleting_a_run_leaves_the_thread_as_it_was_before(
-    database: SqliteDatabase, saver: EmbeddedSaver
-) -> None:
+def test_deleting_a_run_leaves_the_thread_as_it_was_before(database: Any, saver: DatabaseSaver) -> None:
     put(saver, "first", run_id="r1")
     saver.put_writes(put(saver, "second", run_id="r2"), [("word", "w")], "task")
     database.write_now(lambda tx: traces.delete_run(tx, "t", "r2"))
     assert word_of(saver) == "first"
-    assert database.read_now(lambda tx: tx.exec_driver_sql("SELECT count(*) FROM writes").scalar_one()) == 0
+    written = Statement("SELECT count(*) FROM {writes}")
+    assert database.read_now(lambda tx: tx.execute(written.on(tx)).scalar_one()) == 0
 
 
-def test_opening_twice_keeps_what_is_there(database: SqliteDatabase) -> None:
+def test_opening_twice_keeps_what_is_there(database: Any) -> None:
     put(open_saver(database), "kept")
     assert word_of(open_saver(database)) == "kept"

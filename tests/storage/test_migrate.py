@@ -32,16 +32,12 @@ from server.storage.tables import metadata
 
 
 @pytest.fixture
-def database(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest, new_schema: Callable[[], str]
-) -> Iterator[AnyDatabase]:
+def database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AnyDatabase]:
     """One of its own: these tests break the version."""
-    opened: AnyDatabase
     if engine == "sqlite":
-        opened = SqliteDatabase(tmp_path / "graphwire.db")
+        opened: AnyDatabase = SqliteDatabase(tmp_path / "graphwire.db")
     else:
-        uri = request.getfixturevalue("postgres").uri
-        opened = PostgresDatabase(uri, schema=new_schema(), connections=2)
+        opened = request.getfixturevalue("in_new_schema")()
     migrate(opened)
     yield opened
     opened.close()

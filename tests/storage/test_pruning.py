@@ -1,21 +1,20 @@
 """What goes of a thread's past is never missed: its state is read, resumed and continued as before."""
 
 import operator
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langgraph.channels import DeltaChannel
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
+from sqlalchemy import text
 
 from server.models import Thread, ThreadStatus
 from server.storage import pruning, threads
-from server.storage.checkpoints import EmbeddedSaver, open_saver
-from server.storage.database import SqliteDatabase, Tx
-from server.storage.migrate import migrate
+from server.storage.checkpoints import DatabaseSaver, open_saver
+from server.storage.database import Tx
+from server.storage.layouts import Statement, has_blobs
 from server.storage.pruning import Piece
 from server.threads import LATEST, Keep
 
@@ -24,33 +23,25 @@ HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "db")
-    migrate(opened)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def saver(database: SqliteDatabase) -> EmbeddedSaver:
+def saver(database: Any) -> DatabaseSaver:
     return open_saver(database)
 
 
-def prune(database: SqliteDatabase, keep: Keep = LATEST, at: datetime | None = None) -> int:
+def prune(database: Any, keep: Keep = LATEST, at: datetime | None = None) -> int:
     """Take away what need not be kept; returns how many checkpoints went."""
 
     def work(tx: Tx) -> int:
         found = pruning.outdated(tx, "t", keep, at or datetime.now(UTC))
         for part in pruning.slices(found):
             pruning.take(tx, "t", part)
-        return len(found)
+        return len([piece for piece in found if piece.blob is None])
 
     return database.write_now(work)
 
 
-def left(database: SqliteDatabase, table: str = "checkpoints") -> list[tuple[str, str]]:
-    query = f"SELECT checkpoint_ns, checkpoint_id FROM {table} WHERE thread_id = 't' ORDER BY 2"
-    return database.read_now(lambda tx: [tuple(row) for row in tx.exec_driver_sql(query)])
+def left(database: Any, table: str = "checkpoints") -> list[tuple[str, str]]:
+    query = Statement(f"SELECT checkpoint_ns, checkpoint_id FROM {table} WHERE thread_id = 't' ORDER BY 2")
+    return database.read_now(lambda tx: [tuple(row) for row in tx.execute(query.on(tx))])
 
 
 def extend(value: list[str], writes: list[list[str]]) -> list[str]:
@@ -74,30 +65,28 @@ def note(state: Plain) -> dict[str, list[str]]:
     return {"log": ["note"]}
 
 
-def plain(saver: EmbeddedSaver) -> Any:
+def plain(saver: DatabaseSaver) -> Any:
     return StateGraph(Plain).add_node(note).add_edge(START, "note").compile(checkpointer=saver)
 
 
 # ------------------------------------------------------------------------------ what is left
 
 
-async def test_of_a_plain_thread_one_checkpoint_is_left(
-    database: SqliteDatabase, saver: EmbeddedSaver
-) -> None:
+async def test_of_a_plain_thread_one_checkpoint_is_left(database: Any, saver: DatabaseSaver) -> None:
     graph = plain(saver)
     for _ in range(3):
         await graph.ainvoke({"log": ["in"]}, HERE)
     before = await graph.aget_state(HERE)
     assert prune(database) == 8
     assert len(left(database)) == 1
-    assert left(database, "writes") == []
+    assert left(database, "{writes}") == []
     after = await graph.aget_state(HERE)
     assert after == before
     assert (await graph.ainvoke({"log": ["in"]}, HERE))["log"] == [*before.values["log"], "in", "note"]
 
 
 async def test_the_newest_are_left_and_the_history_ends_with_them(
-    database: SqliteDatabase, saver: EmbeddedSaver
+    database: Any, saver: DatabaseSaver
 ) -> None:
     graph = plain(saver)
     for _ in range(3):
@@ -109,7 +98,7 @@ async def test_the_newest_are_left_and_the_history_ends_with_them(
 
 
 async def test_those_of_so_many_days_are_left_and_the_newest_in_any_case(
-    database: SqliteDatabase, saver: EmbeddedSaver
+    database: Any, saver: DatabaseSaver
 ) -> None:
     graph = plain(saver)
     await graph.ainvoke({"log": ["in"]}, HERE)
@@ -124,7 +113,7 @@ async def test_those_of_so_many_days_are_left_and_the_newest_in_any_case(
     assert prune(database, Keep(days=1), second + 400 * day) == 0
 
 
-async def test_of_two_limits_the_stricter_counts(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+async def test_of_two_limits_the_stricter_counts(database: Any, saver: DatabaseSaver) -> None:
     graph = plain(saver)
     for _ in range(3):
         await graph.ainvoke({"log": ["in"]}, HERE)
@@ -134,7 +123,7 @@ async def test_of_two_limits_the_stricter_counts(database: SqliteDatabase, saver
     assert prune(database, Keep(checkpoints=3, days=1), now + timedelta(days=2)) == 4
 
 
-def test_a_thread_without_a_past_loses_nothing(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+def test_a_thread_without_a_past_loses_nothing(database: Any, saver: DatabaseSaver) -> None:
     assert prune(database) == 0
     assert prune(database, Keep(days=1)) == 0
 
@@ -142,9 +131,7 @@ def test_a_thread_without_a_past_loses_nothing(database: SqliteDatabase, saver: 
 # ------------------------------------------------------------------------------ what is needed
 
 
-async def test_a_question_that_waits_can_still_be_answered(
-    database: SqliteDatabase, saver: EmbeddedSaver
-) -> None:
+async def test_a_question_that_waits_can_still_be_answered(database: Any, saver: DatabaseSaver) -> None:
     graph = (
         StateGraph(Plain)
         .add_sequence([("note", note), ("ask", ask)])
@@ -159,7 +146,7 @@ async def test_a_question_that_waits_can_still_be_answered(
 
 
 async def test_a_question_inside_a_subgraph_can_still_be_answered(
-    database: SqliteDatabase, saver: EmbeddedSaver
+    database: Any, saver: DatabaseSaver
 ) -> None:
     inner = StateGraph(Plain).add_sequence([("note", note), ("ask", ask)]).add_edge(START, "note").compile()
     outer = StateGraph(Plain).add_sequence([("first", inner), ("second", inner)]).add_edge(START, "first")
@@ -181,7 +168,7 @@ async def test_a_question_inside_a_subgraph_can_still_be_answered(
     assert [namespace for namespace, _ in left(database)] == [""]
 
 
-async def test_a_subgraph_keeps_its_memory(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+async def test_a_subgraph_keeps_its_memory(database: Any, saver: DatabaseSaver) -> None:
     class Counting(TypedDict, total=False):
         seen: Annotated[int, operator.add]
 
@@ -201,7 +188,7 @@ async def test_a_subgraph_keeps_its_memory(database: SqliteDatabase, saver: Embe
 
 @pytest.mark.parametrize("runs", range(1, 7))
 async def test_a_delta_channel_keeps_what_it_is_made_of(
-    database: SqliteDatabase, saver: EmbeddedSaver, runs: int
+    database: Any, saver: DatabaseSaver, runs: int
 ) -> None:
     def work(state: State) -> dict[str, list[str]]:
         return {"log": ["work"], "changes": ["work"]}
@@ -236,20 +223,25 @@ def test_slices_are_small_in_number_and_in_bytes() -> None:
     assert [*pruning.slices([])] == []
 
 
-async def test_the_bytes_of_writes_count(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+async def test_the_bytes_of_writes_count(database: Any, saver: DatabaseSaver) -> None:
     await plain(saver).ainvoke({"log": ["x" * 100_000]}, HERE)
     found = database.read_now(lambda tx: pruning.everything(tx, "t"))
-    query = (
-        "SELECT (SELECT sum(length(checkpoint) + length(metadata)) FROM checkpoints), "
-        "(SELECT sum(length(value)) FROM writes)"
+    sizes = Statement(
+        "SELECT (SELECT sum({stored_bytes}) FROM checkpoints c), (SELECT sum(length({value})) FROM {writes})"
     )
-    checkpoints, writes = database.read_now(lambda tx: tx.exec_driver_sql(query).one())
+    apart = text("SELECT sum(length(blob)) FROM checkpoint_blobs")
+
+    def read(tx: Tx) -> tuple[int, int]:
+        checkpoints, writes = tx.execute(sizes.on(tx)).one()
+        return checkpoints + (tx.execute(apart).scalar_one() if has_blobs(tx) else 0), writes
+
+    checkpoints, writes = database.read_now(read)
     assert sum(piece.bytes for piece in found) == checkpoints + writes
     assert writes > 100_000
 
 
 async def test_threads_with_a_past_are_found_page_by_page(
-    database: SqliteDatabase, saver: EmbeddedSaver, monkeypatch: pytest.MonkeyPatch
+    database: Any, saver: DatabaseSaver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def add(tx: Tx) -> None:
         for number in range(7):

@@ -1,17 +1,16 @@
 """What is staged is seen by its own graph only, until it is committed: then whole or not at all."""
 
 import operator
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langgraph.channels import DeltaChannel
 from langgraph.graph import START, StateGraph
+from sqlalchemy import text
 
-from server.storage.checkpoints import EmbeddedSaver, open_saver
-from server.storage.database import SqliteDatabase, Tx
-from server.storage.migrate import migrate
+from server.storage.checkpoints import DatabaseSaver, open_saver
+from server.storage.database import Tx
+from server.storage.layouts import Statement, has_blobs
 from server.storage.staged import StagedSaver
 
 HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
@@ -30,37 +29,31 @@ def work(state: State) -> dict[str, list[str]]:
     return {"log": ["work"], "changes": ["work"]}
 
 
-def graph_on(saver: EmbeddedSaver) -> Any:
+def graph_on(saver: DatabaseSaver) -> Any:
     builder = StateGraph(State).add_node(work).add_edge(START, "work")
     return builder.compile(checkpointer=saver)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(tmp_path / "db")
-    migrate(database)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-async def saver(database: SqliteDatabase) -> EmbeddedSaver:
+async def saver(database: Any) -> DatabaseSaver:
     saver = open_saver(database)
     await graph_on(saver).ainvoke({"log": ["in"], "changes": ["in"]}, HERE)
     return saver
 
 
-async def values(saver: EmbeddedSaver) -> Any:
+async def values(saver: DatabaseSaver) -> Any:
     return (await graph_on(saver).aget_state(HERE)).values
 
 
-def rows(database: SqliteDatabase) -> Any:
+TABLES = ["checkpoints", "{writes}"]
+ROWS = [Statement(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in TABLES]
+BLOBS = text("SELECT * FROM checkpoint_blobs ORDER BY 1, 2, 3, 4")
+
+
+def rows(database: Any) -> Any:
     def read(tx: Tx) -> list[Any]:
-        return [
-            tuple(row)
-            for table in ("checkpoints", "writes")
-            for row in tx.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4")
-        ]
+        found = [tuple(row) for query in ROWS for row in tx.execute(query.on(tx))]
+        return found + ([tuple(row) for row in tx.execute(BLOBS)] if has_blobs(tx) else [])
 
     return database.read_now(read)
 
@@ -73,7 +66,7 @@ BEFORE = {"log": ["in", "work"], "changes": ["in", "work"]}
 AFTER = {"log": ["in", "work", "one", "two"], "changes": ["in", "work", "one", "two"]}
 
 
-async def test_nobody_else_sees_what_is_staged(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+async def test_nobody_else_sees_what_is_staged(database: Any, saver: DatabaseSaver) -> None:
     before, staged = rows(database), StagedSaver(saver, {})
     await graph_on(staged).aupdate_state(HERE, update("one"))
     await graph_on(staged).aupdate_state(HERE, update("two"))
@@ -81,7 +74,7 @@ async def test_nobody_else_sees_what_is_staged(database: SqliteDatabase, saver: 
     assert rows(database) == before
 
 
-async def test_everybody_sees_what_was_committed(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+async def test_everybody_sees_what_was_committed(database: Any, saver: DatabaseSaver) -> None:
     staged = StagedSaver(saver, {"graph_id": "g"})
     await graph_on(staged).aupdate_state(HERE, update("one"))
     at = await graph_on(staged).aupdate_state(HERE, update("two"))
@@ -94,7 +87,7 @@ async def test_everybody_sees_what_was_committed(database: SqliteDatabase, saver
     assert found.metadata["graph_id"] == "g"
 
 
-async def test_a_commit_that_fails_leaves_nothing(database: SqliteDatabase, saver: EmbeddedSaver) -> None:
+async def test_a_commit_that_fails_leaves_nothing(database: Any, saver: DatabaseSaver) -> None:
     before, staged = rows(database), StagedSaver(saver, {})
     await graph_on(staged).aupdate_state(HERE, update("one"))
 
@@ -107,21 +100,21 @@ async def test_a_commit_that_fails_leaves_nothing(database: SqliteDatabase, save
     assert rows(database) == before
 
 
-async def test_what_is_stored_later_is_newer_than_what_is_staged(saver: EmbeddedSaver) -> None:
+async def test_what_is_stored_later_is_newer_than_what_is_staged(saver: DatabaseSaver) -> None:
     staged = StagedSaver(saver, {})
     await graph_on(staged).aupdate_state(HERE, update("staged"))
     await graph_on(saver).aupdate_state(HERE, update("stored"))
     assert (await values(staged))["log"] == ["in", "work", "stored"]
 
 
-async def test_an_old_checkpoint_is_read_as_it_is_stored(saver: EmbeddedSaver) -> None:
+async def test_an_old_checkpoint_is_read_as_it_is_stored(saver: DatabaseSaver) -> None:
     old = (await graph_on(saver).aget_state(HERE)).config
     staged = StagedSaver(saver, {})
     await graph_on(staged).aupdate_state(HERE, update("one"))
     assert (await graph_on(staged).aget_state(old)).values == BEFORE
 
 
-async def test_values_are_read_as_they_will_be_stored(saver: EmbeddedSaver) -> None:
+async def test_values_are_read_as_they_will_be_stored(saver: DatabaseSaver) -> None:
     staged = StagedSaver(saver, {})
     await graph_on(staged).aupdate_state(HERE, {"log": ["a\ud800b", object()]})
     assert (await values(staged))["log"][-2:] == ["a\ufffdb", None]
