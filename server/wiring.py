@@ -94,7 +94,7 @@ async def embedded(
     await inspected
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
     try:
-        migrate(database.engine)
+        migrate(database)
         directory.mark_open()
         async with _running(project, settings, database, sources, url) as backend:
             yield backend

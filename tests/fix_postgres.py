@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,9 +37,6 @@ class Postgres:
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user:
             shutil.chown(folder, self._user)
-            for parent in folder.parents:
-                if parent.stat().st_uid == 0 and parent != Path(parent.anchor) and parent.name != "tmp":
-                    parent.chmod(parent.stat().st_mode | 0o011)
         self._run("initdb", "--auth=trust", "--username=graphwire", "--encoding=UTF8", "--no-sync",
                   "--locale=C", "-D", str(folder / "data"))  # fmt: skip
         self.start()
@@ -60,6 +58,10 @@ class Postgres:
         self._run("pg_ctl", "stop", "-w", "-m", mode, "-D", str(self.folder / "data"))
 
     def _run(self, program: str, *arguments: str) -> None:
+        if self._user:  # whoever starts pytest closes the folder of all temporary files again
+            for parent in self.folder.parents:
+                if parent.stat().st_uid == 0 and parent != Path(parent.anchor) and parent.name != "tmp":
+                    parent.chmod(parent.stat().st_mode | 0o011)
         # Its output goes nowhere: the server would inherit the pipe and keep it open.
         done = subprocess.run(
             [_binaries() / program, *arguments],
@@ -75,11 +77,13 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """The cluster that tests share."""
-    cluster = Postgres(tmp_path_factory.mktemp("postgres"), "fsync=off", "full_page_writes=off")
+    folder = Path(tempfile.mkdtemp(prefix="graphwire-postgres-"))  # pytest keeps its own from other users
+    cluster = Postgres(folder, "fsync=off", "full_page_writes=off")
     yield cluster
     cluster.stop("immediate")
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ..models import Assistant, AssistantQuery, Json, Page
-from . import filters
+from . import filters, metadata_index
 from .database import Tx
 from .tables import assistant_versions as versions
 from .tables import assistants, threads
+from .upserts import upsert
 
 _COLUMNS = tuple(assistants.c)
 _VERSION_COLUMNS = tuple(versions.c)
@@ -18,7 +18,7 @@ _ORDER = filters.Order(
         "assistant_id": assistants.c.assistant_id,
         "created_at": assistants.c.created_at,
         "updated_at": assistants.c.updated_at,
-        "name": func.lower(assistants.c.name),
+        "name": filters.lowered(assistants.c.name),
         "graph_id": assistants.c.graph_id,
     },
     default="created_at",
@@ -29,6 +29,8 @@ _this = assistants.c.assistant_id == bindparam("of_assistant")
 _of_this = versions.c.assistant_id == bindparam("of_assistant")
 _replace = update(assistants).where(_this)
 _get = select(*_COLUMNS).where(_this)
+_get_to_change = _get.with_for_update()
+_hold = select(assistants.c.assistant_id).where(_this).with_for_update(key_share=True, read=True)
 _get_version = select(*_VERSION_COLUMNS).where(_of_this, versions.c.version == bindparam("of_version"))
 _last_version = select(func.max(versions.c.version)).where(_of_this)
 
@@ -52,8 +54,8 @@ def add_missing(tx: Tx, found: list[Assistant]) -> None:
     """Store those that are not there yet; patched ones stay as they are."""
     if found:
         rows = [_values(assistant) for assistant in found]
-        tx.execute(upsert(assistants).on_conflict_do_nothing(), rows)
-        tx.execute(upsert(versions).on_conflict_do_nothing(), [_version_values(one) for one in found])
+        tx.execute(upsert(tx, assistants).on_conflict_do_nothing(), rows)
+        tx.execute(upsert(tx, versions).on_conflict_do_nothing(), [_version_values(one) for one in found])
 
 
 def add_version(tx: Tx, assistant: Assistant) -> None:
@@ -70,6 +72,17 @@ def get(tx: Tx, assistant_id: str) -> Assistant | None:
     """One assistant by id."""
     row = tx.execute(_get, {"of_assistant": assistant_id}).first()
     return _assistant(row) if row else None
+
+
+def get_to_change(tx: Tx, assistant_id: str) -> Assistant | None:
+    """One assistant by id, which nobody else changes before this transaction has ended."""
+    row = tx.execute(_get_to_change, {"of_assistant": assistant_id}).first()
+    return _assistant(row) if row else None
+
+
+def hold(tx: Tx, assistant_id: str) -> bool:
+    """Keep others from deleting an assistant before this transaction has ended. False if there is none."""
+    return tx.execute(_hold, {"of_assistant": assistant_id}).first() is not None
 
 
 def get_version(tx: Tx, assistant_id: str, version: int) -> Assistant | None:
@@ -111,16 +124,12 @@ def remove(tx: Tx, assistant_id: str) -> bool:
 
 def threads_of(tx: Tx, assistant_id: str, after: str, limit: int) -> list[str]:
     """The ids of threads whose last run used the assistant: up to `limit`, those above `after`."""
-    query = (
-        select(threads.c.thread_id)
-        .where(
-            threads.c.thread_id > after,
-            *filters.contains(tx, threads.c.metadata, {"assistant_id": assistant_id}),
-        )
-        .order_by(threads.c.thread_id)
-        .limit(limit)
-    )
-    return list(tx.execute(query).scalars())
+    wanted = {"assistant_id": assistant_id}
+    terms, rest = metadata_index.split(tx, wanted)
+    query = terms[0].threads() if terms else select(threads.c.thread_id)
+    query = query.where(*filters.contains(tx, threads.c.metadata, rest))
+    thread_id = query.selected_columns.thread_id
+    return list(tx.execute(query.where(thread_id > after).order_by(thread_id).limit(limit)).scalars())
 
 
 def _conditions(tx: Tx, query: AssistantQuery) -> list[filters.Condition]:

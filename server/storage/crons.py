@@ -33,6 +33,7 @@ _ORDER = filters.Order(
 
 _this = crons.c.cron_id == bindparam("of_cron")
 _get = select(*_COLUMNS).where(_this)
+_get_to_change = _get.with_for_update()
 _replace = update(crons).where(_this)
 _remove = delete(crons).where(_this)
 _count_of = select(func.count()).where(crons.c.identity == bindparam("of_identity"))
@@ -74,6 +75,12 @@ def add(tx: Tx, cron: Cron) -> None:
 def get(tx: Tx, cron_id: str) -> Cron | None:
     """One cron by id."""
     row = tx.execute(_get, {"of_cron": cron_id}).first()
+    return _cron(row) if row else None
+
+
+def get_to_change(tx: Tx, cron_id: str) -> Cron | None:
+    """One cron by id, which nobody else changes before this transaction has ended."""
+    row = tx.execute(_get_to_change, {"of_cron": cron_id}).first()
     return _cron(row) if row else None
 
 

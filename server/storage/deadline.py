@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from sqlalchemy import text
+from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import TooLarge
@@ -17,11 +17,29 @@ STEPS = 50_000  # of SQLite's machine between two looks at the clock: a few mill
 
 @contextmanager
 def deadline(tx: Tx, seconds: float, problem: str) -> Iterator[None]:
-    """While entered, statements of this transaction may take so long together. Raises TooLarge: `problem`."""
-    if tx.dialect.name != "sqlite":
-        tx.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+    """While entered, statements of this transaction may take so long. Raises TooLarge: `problem`.
+
+    All of them together on SQLite, each of them on PostgreSQL.
+    """
+    clock = _sqlite if tx.dialect.name == "sqlite" else _postgresql
+    with clock(tx, seconds, problem):
         yield
-        return
+
+
+@contextmanager
+def _postgresql(tx: Tx, seconds: float, problem: str) -> Iterator[None]:
+    tx.exec_driver_sql(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+    try:
+        yield
+    except DBAPIError as failure:
+        if isinstance(failure.orig, QueryCanceled):
+            raise TooLarge(problem) from failure
+        raise
+    tx.exec_driver_sql("SET LOCAL statement_timeout TO DEFAULT")
+
+
+@contextmanager
+def _sqlite(tx: Tx, seconds: float, problem: str) -> Iterator[None]:
     raw = cast(sqlite3.Connection, tx.connection.driver_connection)
     end = time.monotonic() + seconds
     raw.set_progress_handler(lambda: time.monotonic() > end, STEPS)

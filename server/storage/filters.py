@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, Select, case, cast, exists, func, literal
+from sqlalchemy import ColumnElement, Row, Select, Text, case, cast, exists, func, literal
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from ..errors import Invalid
 from ..models import Json, Page
 from .database import Tx
+from .types import RawJson, refuse_nul
 
 Condition = ColumnElement[bool]
 
@@ -46,7 +49,25 @@ def check(column: ColumnElement[Any], wanted: Json) -> None:
 
 def includes(column: ColumnElement[Any], text: str) -> Condition:
     """The condition that a text is part of the one in `column`, whatever the case."""
-    return func.lower(column).contains(text.lower(), autoescape=True)
+    return lowered(column).contains(text.lower(), autoescape=True)
+
+
+class lowered(FunctionElement[str]):
+    """A text in lower case, in every script, sorted by its code points."""
+
+    name = "lowered"
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(lowered, "sqlite")
+def _lowered_on_sqlite(element: lowered, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(lowered, "postgresql")
+def _lowered_on_postgresql(element: lowered, compiler: Any, **options: Any) -> str:
+    return f'lower({compiler.process(element.clauses, **options)} COLLATE "und-x-icu") COLLATE "C"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +148,17 @@ def number(wanted: float) -> ColumnElement[Any]:
 
 
 def _postgresql(column: ColumnElement[Any], wanted: Json) -> list[Condition]:
-    return [cast(column, JSONB).op("@>", is_comparison=True)(literal(wanted, JSONB))]
+    refuse_nul(wanted, getattr(column, "name", "filter"))
+    return [jsonb(column).op("@>", is_comparison=True)(literal(wanted, JSONB))]
+
+
+def jsonb(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A document as PostgreSQL can search it: a NUL in it, which JSONB does not know, becomes U+FFFD."""
+    if not isinstance(column.type, RawJson):
+        return cast(column, JSONB)
+    text = cast(column, Text)
+    without = func.regexp_replace(text, r"(?<!\\)((?:\\\\)*)\\u0000", r"\1\\ufffd", "g")
+    return cast(case((func.strpos(text, r"\u0000") > 0, without), else_=text), JSONB)
 
 
 _CONTAINS: dict[str, Callable[[ColumnElement[Any], Json], list[Condition]]] = {

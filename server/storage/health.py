@@ -3,11 +3,12 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 
 from sqlalchemy import text
 
 from ..errors import NotReady
-from .database import SqliteDatabase, Tx
+from .database import Database, SqliteDatabase, Tx
 
 ANSWER_SECONDS = 2.0  # below the timeout of the usual probes
 FRESH_SECONDS = (
@@ -19,9 +20,9 @@ _write = text("UPDATE alembic_version SET version_num = version_num")
 
 
 class Health:
-    """Asks the database and the disk that it is on."""
+    """Asks the database, and the disk that it is on: that of a database server is its own business."""
 
-    def __init__(self, database: SqliteDatabase, free_bytes_min: int) -> None:
+    def __init__(self, database: Database, free_bytes_min: int) -> None:
         self._database = database
         self._free_bytes_min = free_bytes_min
         self._asking = asyncio.Lock()
@@ -40,9 +41,10 @@ class Health:
     async def _find(self) -> str | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                free = await asyncio.to_thread(self._free_bytes)
-                if free < self._free_bytes_min:
-                    return f"The disk has {free} bytes left; {self._free_bytes_min} are wanted"
+                if isinstance(self._database, SqliteDatabase):
+                    free = await asyncio.to_thread(_free_bytes, self._database.path)
+                    if free < self._free_bytes_min:
+                        return f"The disk has {free} bytes left; {self._free_bytes_min} are wanted"
                 await self._database.write(_touch)
         except TimeoutError:
             return f"The database did not take a write within {ANSWER_SECONDS:g} seconds"
@@ -50,9 +52,10 @@ class Health:
             return f"The database takes no write ({type(failure).__name__})"
         return None
 
-    def _free_bytes(self) -> int:
-        found = os.statvfs(self._database.path)
-        return found.f_bavail * found.f_frsize
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
 
 
 def _touch(tx: Tx) -> None:

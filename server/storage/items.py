@@ -21,18 +21,18 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import tuple_ as row_of
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ..errors import TooLarge
 from ..items import WILDCARD, Item, ItemSearch, Namespace, NamespaceSearch
-from . import vectors
+from . import labels, vectors
 from .database import Tx
 from .filters import Condition
 from .item_filters import matching
 from .tables import item_vectors, items
+from .upserts import INSERTS
 
 SEARCH_BYTES_MAX = 64 * 2**20
-DOT = "."
+DOT = labels.DOT
 
 _COLUMNS = tuple(items.c)
 _NAMES = tuple(column.name for column in _COLUMNS)
@@ -40,11 +40,14 @@ _alive = or_(items.c.expires_at.is_(None), items.c.expires_at > bindparam("at"))
 _this = and_(items.c.namespace == bindparam("of_namespace"), items.c.key == bindparam("of_key"))
 _get = select(*_COLUMNS).where(_this, _alive)
 _delete = delete(items).where(_this)
-_add = upsert(items)
-_put = _add.on_conflict_do_update(
-    index_elements=["namespace", "key"],
-    set_={name: _add.excluded[name] for name in _NAMES if name not in ("namespace", "key", "created_at")},
-)
+
+
+def _putting(add: Any) -> Any:
+    changed = {name: add.excluded[name] for name in _NAMES if name not in ("namespace", "key", "created_at")}
+    return add.on_conflict_do_update(index_elements=["namespace", "key"], set_=changed)
+
+
+_put = {engine: _putting(insert_(items)) for engine, insert_ in INSERTS.items()}
 _bury = delete(items).where(_this, items.c.expires_at <= bindparam("at"))
 _refresh = (
     update(items)
@@ -52,11 +55,12 @@ _refresh = (
     .values(expires_at=bindparam("at") + items.c.ttl_seconds)
 )
 _sweep = delete(items).where(
+    items.c.expires_at <= bindparam("at"),  # once more: somebody may be giving it more time just now
     row_of(items.c.namespace, items.c.key).in_(
         select(items.c.namespace, items.c.key)
         .where(items.c.expires_at <= bindparam("at"))
         .limit(bindparam("most"))
-    )
+    ),
 )
 _clear_vectors = delete(item_vectors).where(
     item_vectors.c.namespace == bindparam("of_namespace"), item_vectors.c.key == bindparam("of_key")
@@ -75,7 +79,7 @@ def put(tx: Tx, item: Item, found: Iterable[bytes], at: float) -> None:
     name = _name(item.namespace, item.key)
     tx.execute(_bury, {**name, "at": at})
     values = {column: getattr(item, column) for column in _NAMES}
-    tx.execute(_put, {**values, "namespace": DOT.join(item.namespace)})
+    tx.execute(_put[tx.dialect.name], {**values, "namespace": DOT.join(item.namespace)})
     tx.execute(_clear_vectors, name)
     rows = [
         {"namespace": name["of_namespace"], "key": item.key, "idx": idx, "vector": vector}
@@ -111,7 +115,7 @@ def search(tx: Tx, asked: ItemSearch, near: bytes | None, at: float) -> list[Ite
     source: Any = items
     if near is not None:
         vectors.prepare(tx)
-        scored = _scored(asked.prefix, near)
+        scored = _scored(tx, asked.prefix, near)
         score = scored.c.score
         same = and_(scored.c.namespace == items.c.namespace, scored.c.key == items.c.key)
         source = items.outerjoin(scored, same)
@@ -119,7 +123,7 @@ def search(tx: Tx, asked: ItemSearch, near: bytes | None, at: float) -> list[Ite
     page = (
         select(items.c.namespace, items.c.key, items.c.updated_at, score.label("score"))
         .select_from(source)
-        .where(*_within(items.c.namespace, asked.prefix), _alive, *matching(items.c.value, asked.filter))
+        .where(*_within(items.c.namespace, asked.prefix), _alive, *matching(tx, items.c.value, asked.filter))
     )
     page = page.order_by(*_order(page.selected_columns)).limit(asked.limit).offset(asked.offset)
     chosen = page.subquery()
@@ -133,14 +137,12 @@ def search(tx: Tx, asked: ItemSearch, near: bytes | None, at: float) -> list[Ite
 def namespaces(tx: Tx, asked: NamespaceSearch, at: float) -> list[Namespace]:
     """The namespaces that hold items and match, in the order of their text."""
     there = select(items.c.namespace).distinct().where(_alive, *_all_within(asked.prefixes)).subquery()
-    labels = literal("[").concat(func.replace(func.json_quote(there.c.namespace), DOT, '","')).concat("]")
-    conditions: list[Condition] = []
-    for prefix in asked.prefixes:
-        conditions += _labelled(labels, {f"$[{index}]": label for index, label in enumerate(prefix)})
-    for suffix in asked.suffixes:
-        places = range(len(suffix), 0, -1)
-        conditions += _labelled(labels, {f"$[#-{n}]": label for n, label in zip(places, suffix, strict=True)})
-    shown = there.c.namespace if asked.max_depth is None else _cut(labels, there, asked.max_depth)
+    of = labels.of(tx, there.c.namespace)
+    conditions = [
+        *(condition for prefix in asked.prefixes for condition in _labelled(of, prefix, 0)),
+        *(condition for suffix in asked.suffixes for condition in _labelled(of, suffix, -len(suffix))),
+    ]
+    shown = there.c.namespace if asked.max_depth is None else of.first(asked.max_depth)
     query = select(shown.label("shown")).select_from(there).distinct().where(*conditions).order_by("shown")
     rows = tx.execute(query.limit(asked.limit).offset(asked.offset), {"at": at})
     return [tuple(text.split(DOT)) for text in rows.scalars()]
@@ -172,16 +174,16 @@ def _all_within(prefixes: Iterable[Namespace]) -> list[Condition]:
     ]
 
 
-def _scored(prefix: Namespace, near: bytes) -> Any:
+def _scored(tx: Tx, prefix: Namespace, near: bytes) -> Any:
     """Each item's best vector. Vectors of another size are of a model that is no longer used."""
     column = item_vectors.c.vector
     return (
         select(
             item_vectors.c.namespace,
             item_vectors.c.key,
-            func.max(vectors.nearness(column, near)).label("score"),
+            func.max(vectors.nearness(tx, column, near)).label("score"),
         )
-        .where(func.length(column) == len(near), *_within(item_vectors.c.namespace, prefix))
+        .where(vectors.same_size(tx, column, near), *_within(item_vectors.c.namespace, prefix))
         .group_by(item_vectors.c.namespace, item_vectors.c.key)
         .subquery()
     )
@@ -204,17 +206,7 @@ def _bounded(found: Iterable[Item]) -> list[Item]:
     return kept
 
 
-def _labelled(labels: ColumnElement[str], wanted: dict[str, str]) -> list[Condition]:
-    """The conditions that a list has these labels at these places; a wildcard is any label, but one."""
-    found = {path: func.json_extract(labels, literal(path)) for path in wanted}
-    return [
-        found[path].is_not(None) if label == WILDCARD else found[path] == literal(label)
-        for path, label in wanted.items()
-    ]
-
-
-def _cut(labels: ColumnElement[str], there: Any, depth: int) -> ColumnElement[str]:
-    """The first labels of a list, as a namespace."""
-    at = func.json_each(labels).table_valued("key", "value")
-    first = select(at.c.value).where(at.c.key < literal(depth)).order_by(at.c.key).correlate(there).subquery()
-    return select(func.group_concat(first.c.value, DOT)).select_from(first).scalar_subquery()
+def _labelled(of: labels.Labels, wanted: Namespace, first: int) -> list[Condition]:
+    """The conditions that these labels stand from a place on; a wildcard is any label, but one."""
+    found = [(of.at(first + index), label) for index, label in enumerate(wanted)]
+    return [at.is_not(None) if label == WILDCARD else at == literal(label) for at, label in found]

@@ -1,6 +1,6 @@
 """From a key and a value to the threads whose metadata have them: what a search can begin with.
 
-PostgreSQL would have an index for it. On SQLite it is a table with a row for every text, number, truth value
+PostgreSQL has an index for it. On SQLite it is a table with a row for every text, number, truth value
 and null at the top of a thread's metadata, which triggers keep (migration 0005). Numbers are equal as SQLite
 finds them equal; truth values and null are blobs, so that true does not equal 1. What is nested, and what is
 long beyond its first bytes, is not in it.

@@ -38,10 +38,11 @@ _FULL = (pg.DiskFull, pg.OutOfMemory, pg.ConfigurationLimitExceeded)
 class PostgresDatabase:
     """One schema of one database. Raises ConfigError for an address that makes no sense.
 
-    `connections` bounds how many this process opens; work beyond waits its turn.
+    `connections` bounds how many this process opens; work beyond waits its turn. `patience`: for how many
+    seconds it waits for that, and for a database that is away.
     """
 
-    def __init__(self, uri: str, *, schema: str, connections: int) -> None:
+    def __init__(self, uri: str, *, schema: str, connections: int, patience: float = AWAY_SECONDS) -> None:
         if not schema.isidentifier() or not schema.isascii() or schema != schema.lower():
             raise ConfigError(f"{schema!r} cannot be a schema: lower-case letters, digits and _ only")
         try:
@@ -49,11 +50,12 @@ class PostgresDatabase:
         except Exception as failure:
             raise ConfigError("DATABASE_URI: is not the address of a PostgreSQL database") from failure
         self.schema = schema
+        self._patience = patience
         self.engine = create_engine(
             url,
             pool_size=connections,
             max_overflow=0,
-            pool_timeout=AWAY_SECONDS,
+            pool_timeout=patience,
             pool_use_lifo=True,
             isolation_level="AUTOCOMMIT",  # transactions are ours to begin and end
             json_serializer=lambda value: orjson.dumps(value).decode(),
@@ -97,7 +99,7 @@ class PostgresDatabase:
 
     def _patiently(self, once: Callable[[], T]) -> T:
         """Run a transaction until it has met nobody and its database was there."""
-        deadline, wait, met = time.monotonic() + AWAY_SECONDS, AGAIN_SECONDS, 0
+        deadline, wait, met = time.monotonic() + self._patience, AGAIN_SECONDS, 0
         while True:
             try:
                 return once()
@@ -120,22 +122,22 @@ class PostgresDatabase:
                 xid = _begin(raw, begin)
                 result = work(tx)
             except BaseException:
-                with suppress(psycopg.Error):
-                    raw.execute("ROLLBACK")
-                if raw.broken:
-                    tx.invalidate()
+                _give_up(tx)
                 raise
             try:
-                raw.execute("COMMIT")
+                ended = raw.execute("COMMIT").statusmessage
             except psycopg.Error as failure:
-                tx.invalidate()
+                _give_up(tx)
                 if not _is_away(failure) or (xid is not None and not self._took_place(xid)):
                     raise
+            else:
+                if ended != "COMMIT":  # the work met an error of the database and went on all the same
+                    raise RuntimeError("a unit of work went on after its transaction had failed")
             return result
 
     def _took_place(self, xid: str) -> bool:
         """Whether a transaction whose end was not heard was committed. Raises StorageUnavailable."""
-        deadline = time.monotonic() + AWAY_SECONDS
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             with suppress(DBAPIError, PoolTimeout, psycopg.Error), self.engine.connect() as tx:
                 raw = cast("psycopg.Connection[Any]", tx.connection.driver_connection)
@@ -144,6 +146,12 @@ class PostgresDatabase:
                     return bool(row[0] == "committed")
             time.sleep(AGAIN_SECONDS)
         raise StorageUnavailable
+
+
+def _give_up(tx: Tx) -> None:
+    """Undo. Where the connection is broken SQLAlchemy sees it by this, and trusts none that is as old."""
+    with suppress(DBAPIError):
+        tx.exec_driver_sql("ROLLBACK")
 
 
 def _is_away(cause: BaseException | None) -> bool:

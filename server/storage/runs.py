@@ -3,16 +3,20 @@
 Each is built once: composing one costs SQLAlchemy more than SQLite takes to run it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, update
 
 from ..models import Json, Run, RunPage, RunSelection, RunStatus
 from .database import Tx
+from .locks import lock_thread, thread_is_free
 from .tables import runs, workers
 
 _COLUMNS = tuple(column for column in runs.c if column.name != "seq")
 _NAMES = tuple(column.name for column in _COLUMNS)
+ORPHANS_MAX = 1_000
+CLAIM_MAX = 1_000  # runs that are looked at for free threads
 _ACTIVE = (RunStatus.pending, RunStatus.running)
 
 _of_run = runs.c.run_id == bindparam("of_run")
@@ -54,7 +58,7 @@ _finish = (
 
 
 def _run(row: Any) -> Run:
-    fields = dict(row._mapping)
+    fields = {name: getattr(row, name) for name in _NAMES}
     fields["status"] = RunStatus(fields["status"])
     return Run(**fields)
 
@@ -126,33 +130,52 @@ def claim(tx: Tx, at: str, limit: int, worker_id: str | None = None) -> list[Run
 
     The attempt is counted here, before anything of the graph runs: a run that kills the process is known
     by its attempts (reliability D5). The partial unique index has the last word on "never two".
+
+    Where many claim at once, threads that somebody else is at are passed over. When nothing else is found,
+    the first of them is waited for: so whoever gets nothing has seen that there is nothing.
     """
-    other = runs.alias("other")
-    blocked = (
-        select(other.c.seq)
-        .where(
-            other.c.thread_id == runs.c.thread_id,
-            (other.c.status == RunStatus.running)
-            | ((other.c.status == RunStatus.pending) & (other.c.due_at <= at) & (other.c.seq < runs.c.seq)),
-        )
-        .exists()
-    )
-    due = (
-        select(runs.c.seq)
-        .where(runs.c.status == RunStatus.pending, runs.c.due_at <= at, ~blocked)
-        .order_by(runs.c.seq)
-        .limit(limit)
-    )
-    found = [row.seq for row in tx.execute(due)]
-    if not found:
-        return []
+    choose = _choose_free if tx.dialect.name == "postgresql" else _choose
+    while found := choose(tx, at, limit):
+        if started := _start(tx, at, found, worker_id):
+            return started
+    return []
+
+
+def _start(tx: Tx, at: str, found: list[int], worker_id: str | None) -> list[Run]:
+    """Those of these that can still be started: before their threads were ours, others were there."""
     started = (
         update(runs)
-        .where(runs.c.seq.in_(found), runs.c.status == RunStatus.pending)
+        .where(runs.c.seq.in_(found), *_due(at))
         .values(status=RunStatus.running, attempt=runs.c.attempt + 1, updated_at=at, worker_id=worker_id)
-        .returning(*_COLUMNS)
+        .returning(runs.c.seq, *_COLUMNS)
     )
-    return [_run(row) for row in tx.execute(started)]
+    return [_run(row) for row in sorted(tx.execute(started), key=lambda row: row.seq)]
+
+
+def _due(at: str) -> list[ColumnElement[bool]]:
+    """The conditions that a run may start: it is time, and none of its thread runs or was there before."""
+    other = runs.alias("other")
+    earlier = (other.c.status == RunStatus.pending) & (other.c.due_at <= at) & (other.c.seq < runs.c.seq)
+    blocks = (other.c.thread_id == runs.c.thread_id) & ((other.c.status == RunStatus.running) | earlier)
+    blocked = select(other.c.seq).where(blocks).exists()
+    return [runs.c.status == RunStatus.pending, runs.c.due_at <= at, ~blocked]
+
+
+def _choose(tx: Tx, at: str, limit: int) -> list[int]:
+    return list(tx.execute(select(runs.c.seq).where(*_due(at)).order_by(runs.c.seq).limit(limit)).scalars())
+
+
+def _choose_free(tx: Tx, at: str, limit: int) -> list[int]:
+    """The first whose threads are ours at once; else, once it is ours, the very first."""
+    due = select(runs.c.seq, runs.c.thread_id).where(*_due(at)).order_by(runs.c.seq)
+    first = due.limit(CLAIM_MAX).subquery()
+    free = select(first.c.seq).where(thread_is_free(first.c.thread_id)).limit(limit)
+    if found := list(tx.execute(free).scalars()):
+        return found
+    for seq, thread_id in tx.execute(due.limit(1)).all():
+        lock_thread(tx, thread_id)
+        return [seq]
+    return []
 
 
 def next_due(tx: Tx) -> str | None:
@@ -192,9 +215,15 @@ def ask_to_stop(tx: Tx, run_id: str, action: str, reason: str) -> bool:
     return tx.execute(statement).rowcount > 0
 
 
-def requeue_orphans(tx: Tx) -> int:
+def threads_of_orphans(tx: Tx) -> list[str]:
+    """Threads with a run that nobody executes any more: some of them, if there are very many."""
+    return list(tx.execute(select(runs.c.thread_id).where(_orphaned).limit(ORPHANS_MAX)).scalars())
+
+
+def requeue_orphans(tx: Tx, thread_ids: Sequence[str]) -> int:
     """What nobody executes any more waits again; its attempts stay counted. Returns how many runs."""
-    statement = update(runs).where(_orphaned).values(status=RunStatus.pending)
+    these = _orphaned & runs.c.thread_id.in_(thread_ids)
+    statement = update(runs).where(these).values(status=RunStatus.pending)
     return tx.execute(statement).rowcount
 
 
@@ -212,15 +241,16 @@ def hand_over(tx: Tx, run: Run) -> bool:
     return tx.execute(statement).rowcount > 0
 
 
-def orphans_to_stop(tx: Tx) -> list[Run]:
+def orphans_to_stop(tx: Tx, thread_ids: Sequence[str]) -> list[Run]:
     """Running runs that nobody executes any more, and that somebody has asked to stop."""
-    query = select(*_COLUMNS).where(_orphaned, runs.c.stop.is_not(None))
+    query = select(*_COLUMNS).where(_orphaned, runs.c.thread_id.in_(thread_ids), runs.c.stop.is_not(None))
     return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 
-def spent_orphans(tx: Tx, attempts_max: int) -> list[Run]:
+def spent_orphans(tx: Tx, thread_ids: Sequence[str], attempts_max: int) -> list[Run]:
     """Running runs that nobody executes any more, and that have used up their attempts."""
-    query = select(*_COLUMNS).where(_orphaned, runs.c.attempt - runs.c.handovers >= attempts_max)
+    spent = runs.c.attempt - runs.c.handovers >= attempts_max
+    query = select(*_COLUMNS).where(_orphaned, runs.c.thread_id.in_(thread_ids), spent)
     return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 

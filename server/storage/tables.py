@@ -1,16 +1,16 @@
 """The tables and the rules they hold by themselves: keys, checks, one running run a thread."""
 
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import (
-    JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Float,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -18,13 +18,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from ..models import DeliveryStatus, RunStatus, ThreadStatus
 from ..threads import PruneStrategy
+from .types import Document, Id, Metadata, RawJson, Timestamp, Vector, Words
 
 metadata = MetaData(
     naming_convention={
@@ -36,23 +35,6 @@ metadata = MetaData(
     }
 )
 
-Id = String(36)
-Timestamp = String(32)  # ISO 8601, UTC, microseconds: sorts as text, is what the wire shows
-Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-
-
-class RawJson(TypeDecorator[bytes]):
-    """JSON that Python never decodes: bytes in, bytes out."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: bytes | None, dialect: Any) -> str | None:
-        return None if value is None else value.decode()
-
-    def process_result_value(self, value: str | None, dialect: Any) -> bytes | None:
-        return None if value is None else value.encode()
-
 
 def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     names = ", ".join(f"'{value}'" for value in values)
@@ -63,12 +45,12 @@ assistants = Table(
     "assistants",
     metadata,
     Column("assistant_id", Id, primary_key=True),
-    Column("graph_id", Text, nullable=False, index=True),
-    Column("name", Text, nullable=False),
-    Column("description", Text),
+    Column("graph_id", Words, nullable=False, index=True),
+    Column("name", Words, nullable=False),
+    Column("description", Words),
     Column("config", Document, nullable=False),
     Column("context", Document, nullable=False),
-    Column("metadata", Document, nullable=False),
+    Column("metadata", Metadata, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
@@ -80,12 +62,12 @@ assistant_versions = Table(
     metadata,
     Column("assistant_id", Id, ForeignKey("assistants.assistant_id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("graph_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("description", Text),
+    Column("graph_id", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("description", Words),
     Column("config", Document, nullable=False),
     Column("context", Document, nullable=False),
-    Column("metadata", Document, nullable=False),
+    Column("metadata", Metadata, nullable=False),
     Column("created_at", Timestamp, nullable=False),
 )
 
@@ -96,7 +78,7 @@ threads = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("state_updated_at", Timestamp, nullable=False),
-    Column("metadata", Document, nullable=False),
+    Column("metadata", Metadata, nullable=False),
     Column("status", String(12), _one_of("status", ThreadStatus), nullable=False),
     Column("config", Document, nullable=False),
     Column("values", RawJson),
@@ -110,11 +92,11 @@ Index("threads_state_updated_at_idx", threads.c.state_updated_at.desc(), threads
 Index("threads_status_idx", threads.c.status, threads.c.updated_at.desc(), threads.c.thread_id)
 
 # The metadata of threads the other way round, for searches (storage/metadata_index.py). On SQLite triggers
-# of `threads` keep it: no statement can forget to.
+# of `threads` keep it: no statement can forget to. PostgreSQL has an index for it, and not this table.
 thread_metadata = Table(
     "thread_metadata",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", Words, primary_key=True),
     Column("value", LargeBinary, primary_key=True),  # of the class that SQLite has for it
     Column("thread_id", Id, primary_key=True),
     sqlite_with_rowid=False,
@@ -146,7 +128,7 @@ runs = Table(
     "runs",
     metadata,
     # The order of admission. Ids within a millisecond are in no order, and first come is first served.
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Integer().with_variant(BigInteger, "postgresql"), Identity(), primary_key=True),
     Column("run_id", Id, nullable=False, unique=True),
     Column("thread_id", Id, ForeignKey("threads.thread_id", ondelete="CASCADE"), nullable=False, index=True),
     Column("assistant_id", Id, nullable=False),
@@ -164,7 +146,7 @@ runs = Table(
     Column("error", Document),
     # How often a server that stopped in order gave the run to the next: those attempts are no failures.
     Column("handovers", Integer, nullable=False, server_default=text("0")),
-    Column("identity", Text, nullable=False, server_default=text("''")),  # whose it is
+    Column("identity", Words, nullable=False, server_default=text("''")),  # whose it is
     Column("worker_id", Id),  # who executes it; null where there is only one
     # Two starters of one thread cannot both win, whatever the claim statement looks like.
     Index(
@@ -205,8 +187,8 @@ duties = Table(
 run_names = Table(
     "run_names",
     metadata,
-    Column("identity", Text, primary_key=True),
-    Column("name", String(300), primary_key=True),
+    Column("identity", Words, primary_key=True),
+    Column("name", String(300).with_variant(String(300, collation="C"), "postgresql"), primary_key=True),
     Column("run_id", Id, nullable=False),
     Column("thread_id", Id, nullable=False),
     Column("fingerprint", String(64), nullable=False),
@@ -218,7 +200,7 @@ early_cancels = Table(
     "early_cancels",
     metadata,
     Column("run_id", Id, primary_key=True),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("created_at", Timestamp, nullable=False, index=True),
 )
 
@@ -246,8 +228,8 @@ deliveries = Table(
     Column("delivery_id", Id, primary_key=True),
     Column("run_id", Id, nullable=False, index=True),
     Column("thread_id", Id, nullable=False),
-    Column("identity", Text, nullable=False),
-    Column("url", Text, nullable=False),
+    Column("identity", Words, nullable=False),
+    Column("url", Words, nullable=False),
     Column("body", RawJson, nullable=False),
     Column("status", String(12), _one_of("status", DeliveryStatus), nullable=False),
     Column("tries", Document, nullable=False),  # [{at, status, error, ms}], the oldest first
@@ -270,19 +252,19 @@ crons = Table(
     Column("cron_id", Id, primary_key=True),
     Column("assistant_id", Id, nullable=False, index=True),
     Column("thread_id", Id, ForeignKey("threads.thread_id", ondelete="CASCADE"), index=True),
-    Column("schedule", Text, nullable=False),
-    Column("timezone", Text),
-    Column("end_time", Text),  # as it was said
+    Column("schedule", Words, nullable=False),
+    Column("timezone", Words),
+    Column("end_time", Words),  # as it was said
     Column("ends_at", Timestamp),
     Column("payload", Document, nullable=False),
-    Column("metadata", Document, nullable=False),
+    Column("metadata", Metadata, nullable=False),
     Column("on_run_completed", String(8)),
     Column("enabled", Boolean, nullable=False),
     Column("next_run_date", Timestamp),  # null: never again
     Column("due_at", Timestamp),  # when to see to it: later than that date after a failure
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
-    Column("identity", Text, nullable=False, index=True),
+    Column("identity", Words, nullable=False, index=True),
     Column("permissions", Document, nullable=False),
     Column("user", Document),
     Index("crons_due_idx", "enabled", "due_at"),
@@ -293,8 +275,8 @@ crons = Table(
 items = Table(
     "items",
     metadata,
-    Column("namespace", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("namespace", Words, primary_key=True),
+    Column("key", Words, primary_key=True),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("expires_at", Float),  # seconds since 1970; null: never
@@ -312,9 +294,9 @@ items = Table(
 item_vectors = Table(
     "item_vectors",
     metadata,
-    Column("namespace", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("namespace", Words, primary_key=True),
+    Column("key", Words, primary_key=True),
     Column("idx", Integer, primary_key=True),
-    Column("vector", LargeBinary, nullable=False),  # float32, little-endian
+    Column("vector", Vector, nullable=False),
     ForeignKeyConstraint(["namespace", "key"], ["items.namespace", "items.key"], ondelete="CASCADE"),
 )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, UnaryExpression, func, literal, null, select
+from sqlalchemy import JSON, ColumnElement, Integer, Text, UnaryExpression, cast, func, literal, null, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import operators
 
 from ..errors import TooLarge
@@ -24,7 +25,8 @@ from .database import Tx
 from .deadline import deadline
 from .filters import Condition, Order, check, contains
 from .metadata_index import Term
-from .tables import RawJson, threads
+from .tables import threads
+from .types import Metadata, RawJson
 
 FEW = 2_000  # threads, which are found and sorted in a few milliseconds
 TERMS_TRIED = 5  # for one that few threads have
@@ -66,7 +68,7 @@ def search(tx: Tx, query: ThreadQuery, page: Page, show: ThreadFields) -> tuple[
     """
     with deadline(tx, SECONDS_MAX, _TOO_LONG):
         found = _find(tx, query)
-        rows = select(*_columns(show)).where(*found.conditions).order_by(*_ORDER.by(page))
+        rows = select(*_columns(tx, show)).where(*found.conditions).order_by(*_ORDER.by(page))
         shown = _rows(tx.execute(rows.limit(page.limit).offset(page.offset)), show)
         return shown, found.count(tx)
 
@@ -107,9 +109,10 @@ def _unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return UnaryExpression(column, operator=operators.custom_op("+"), type_=column.type)
 
 
-def _columns(show: ThreadFields) -> list[ColumnElement[Any]]:
+def _columns(tx: Tx, show: ThreadFields) -> list[ColumnElement[Any]]:
     names = [name for name in FIELDS if name in show.select] if show.select else FIELDS
-    places = [_place(place).label(_label(index)) for index, place in enumerate(show.extract.values())]
+    place_of = _PLACES[tx.dialect.name]
+    places = [place_of(place).label(_label(index)) for index, place in enumerate(show.extract.values())]
     return [threads.c.thread_id, *(threads.c[name] for name in names if name != "thread_id"), *places]
 
 
@@ -117,8 +120,24 @@ def _label(index: int) -> str:
     return f"extract_{index}"
 
 
-def _place(place: Extract) -> ColumnElement[Any]:
-    """A part of a document as JSON. No key becomes SQL: the path is one bound text."""
+# A part of a document as JSON. No key becomes SQL.
+
+
+def _postgresql(place: Extract) -> ColumnElement[Any]:
+    """One step after the other: the text of JSON keeps what JSONB would not, such as NUL."""
+    if place.steps is None:
+        return null()
+    document = threads.c[place.document]
+    found: ColumnElement[Any] = cast(document, JSONB if isinstance(document.type, Metadata) else JSON)
+    for step in place.steps:
+        if isinstance(step, int) and not -(2**31) <= step < 2**31:
+            return null()
+        found = found.op("->", return_type=JSON())(literal(step, Text if isinstance(step, str) else Integer))
+    return cast(found, RawJson)
+
+
+def _sqlite(place: Extract) -> ColumnElement[Any]:
+    """The path is one bound text."""
     path = _path(place.steps)
     if path is None:
         return null()
@@ -139,6 +158,9 @@ def _path(steps: tuple[str | int, ...] | None) -> str | None:
         else:
             return None
     return path
+
+
+_PLACES = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
 def _rows(rows: Any, show: ThreadFields) -> list[Json]:

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from ..models import ThreadStatus
 from ..threads import PruneStrategy, Ttl
 from .database import Tx
+from .locks import lock
 from .tables import thread_ttl_default, thread_ttls, threads
 
 _this = thread_ttls.c.thread_id == bindparam("of_thread")
@@ -25,6 +26,7 @@ _due = (
     .where(thread_ttls.c.expires_at <= bindparam("at"))
     .order_by(thread_ttls.c.expires_at)
     .limit(bindparam("most"))
+    .with_for_update(of=thread_ttls, skip_locked=True)
 )
 _postpone = update(thread_ttls).where(_this).values(expires_at=bindparam("to_time"))
 _changed_at = select(threads.c.updated_at, threads.c.status).where(
@@ -62,7 +64,7 @@ def get(tx: Tx, thread_id: str) -> Ttl | None:
 
 
 def due(tx: Tx, at: str, most: int) -> list[Mortal]:
-    """Threads to look at, the longest waiting first."""
+    """Threads to look at, the longest waiting first. Nobody else changes how long they live meanwhile."""
     rows = tx.execute(_due, {"at": at, "most": most})
     return [
         Mortal(id_, PruneStrategy(strategy), minutes, updated_at, status == ThreadStatus.busy)
@@ -84,6 +86,7 @@ def unchanged(tx: Tx, thread: Mortal) -> bool:
 
 def set_default(tx: Tx, ttl: Ttl | None) -> None:
     """What threads get that are made from now on and say nothing themselves."""
+    lock(tx, "thread_ttl_default")
     tx.execute(delete(thread_ttl_default))
     if ttl is not None:
         tx.execute(insert(thread_ttl_default).values(strategy=ttl.strategy, ttl_minutes=ttl.minutes))

@@ -61,7 +61,7 @@ class Post:
 
     def __init__(self, path: Path) -> None:
         self.database = SqliteDatabase(path)
-        migrate(self.database.engine)
+        migrate(self.database)
         self.signals = LocalSignals()
         self.noted = asyncio.Event()
         self.outbox = Noting(self.database, self.noted)

@@ -1,8 +1,6 @@
 """Rules of assistants on a real database: settings that mirror each other, versions, names of graphs."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +9,7 @@ from server.errors import Contradiction, Invalid, NotFound
 from server.models import METADATA_BYTES_MAX, Assistant, AssistantChange, AssistantQuery, Caller, Page
 from server.services.assistants import Assistants, automatic, automatic_id, changed, resolve
 from server.services.threads import Threads
-from server.storage.database import SqliteDatabase
-from server.storage.migrate import migrate
+from server.storage.database import Database
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
 from server.streaming.signals import LocalSignals
@@ -23,19 +20,11 @@ UNKNOWN = "00000000-0000-4000-8000-00000000ffff"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-async def assistants(database: SqliteDatabase) -> Assistants:
+async def assistants(database: Database) -> Assistants:
     return serving(database, GRAPHS)
 
 
-def serving(database: SqliteDatabase, graphs: tuple[str, ...]) -> Assistants:
+def serving(database: Database, graphs: tuple[str, ...]) -> Assistants:
     threads = Threads(database, MemoryBroker(Limits()), LocalSignals())
     return Assistants(database, threads, graphs)
 
@@ -116,7 +105,7 @@ async def test_a_name_and_every_form_of_the_id_stand_for_the_assistant(assistant
 
 
 async def test_a_deleted_automatic_assistant_is_gone_but_its_graph_can_be_used(
-    assistants: Assistants, database: SqliteDatabase
+    assistants: Assistants, database: Database
 ) -> None:
     await assistants.add_automatic([("agent", "Agent", "d")])
     await assistants.patch(NOBODY, "agent", AssistantChange(context={"a": 1}))
@@ -140,7 +129,7 @@ async def test_automatic_assistants_are_added_once(assistants: Assistants) -> No
 
 
 async def test_an_assistant_whose_graph_is_gone_can_be_seen_and_mended_but_not_used(
-    assistants: Assistants, database: SqliteDatabase
+    assistants: Assistants, database: Database
 ) -> None:
     made = await new(assistants)
     fewer = serving(database, ("other",))

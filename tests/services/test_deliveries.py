@@ -1,9 +1,7 @@
 """The outbox: what of a run is told, what is kept of it, and for whom."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +12,7 @@ from server.models import Caller, Delivery, DeliveryStatus, Outcome, Run, RunSta
 from server.services import deliveries
 from server.services.deliveries import Deliveries, Outbox, enqueue, enqueue_unstarted
 from server.storage import deliveries as statements
-from server.storage.database import SqliteDatabase
-from server.storage.migrate import migrate
+from server.storage.database import Database
 
 AT = "2026-01-01T00:00:00.000000+00:00"
 STARTED = "2026-01-01T00:00:01.000000+00:00"
@@ -39,19 +36,11 @@ ANN = Caller("ann")
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def outbox(database: SqliteDatabase) -> Outbox:
+def outbox(database: Database) -> Outbox:
     return Outbox(database)
 
 
-async def told(database: SqliteDatabase, outcome: Outcome, run: Run = RUN) -> dict[str, Any]:
+async def told(database: Database, outcome: Outcome, run: Run = RUN) -> dict[str, Any]:
     """What a receiver gets, but for the time of the try."""
     await database.write(lambda tx: enqueue(tx, run, outcome, ENDED))
     (delivery,), _ = await Outbox(database).due(10, [], [])
@@ -60,7 +49,7 @@ async def told(database: SqliteDatabase, outcome: Outcome, run: Run = RUN) -> di
     return body
 
 
-async def put(database: SqliteDatabase, url: str = "https://a.test/", run_id: str = "r") -> None:
+async def put(database: Database, url: str = "https://a.test/", run_id: str = "r") -> None:
     run = replace(RUN, run_id=run_id, kwargs={"webhook": url})
     await database.write(lambda tx: enqueue(tx, run, DONE, now()))
 
@@ -68,13 +57,13 @@ async def put(database: SqliteDatabase, url: str = "https://a.test/", run_id: st
 # ------------------------------------------------------------------------------------- what is told
 
 
-async def test_a_run_without_a_webhook_leaves_nothing(database: SqliteDatabase, outbox: Outbox) -> None:
+async def test_a_run_without_a_webhook_leaves_nothing(database: Database, outbox: Outbox) -> None:
     quiet = replace(RUN, kwargs={**KWARGS, "webhook": None})
     await database.write(lambda tx: enqueue(tx, quiet, DONE, ENDED))
     assert await outbox.due(10, [], []) == ([], None)
 
 
-async def test_a_receiver_gets_the_run_as_it_ended_and_no_secret(database: SqliteDatabase) -> None:
+async def test_a_receiver_gets_the_run_as_it_ended_and_no_secret(database: Database) -> None:
     assert await told(database, DONE) == {
         "run_id": "r",
         "thread_id": "t",
@@ -95,12 +84,12 @@ async def test_a_receiver_gets_the_run_as_it_ended_and_no_secret(database: Sqlit
     }
 
 
-async def test_interrupts_are_told(database: SqliteDatabase) -> None:
+async def test_interrupts_are_told(database: Database) -> None:
     waits = replace(DONE, thread_status=ThreadStatus.interrupted, returned_interrupts=b'[{"id":"i"}]')
     assert (await told(database, waits))["interrupts"] == [{"id": "i"}]
 
 
-async def test_of_an_exception_only_the_class_is_told(database: SqliteDatabase) -> None:
+async def test_of_an_exception_only_the_class_is_told(database: Database) -> None:
     error = {"error": "ValueError", "message": f"key {SECRET}"}
     body = await told(database, Outcome(RunStatus.error, ThreadStatus.error, b"{}", error=error))
     assert (body["status"], body["error"]["error"]) == ("error", "ValueError")
@@ -115,19 +104,19 @@ async def test_of_an_exception_only_the_class_is_told(database: SqliteDatabase) 
     ],
 )
 async def test_a_text_of_the_servers_own_is_told(
-    database: SqliteDatabase, status: RunStatus, kind: str, text: str
+    database: Database, status: RunStatus, kind: str, text: str
 ) -> None:
     outcome = Outcome(status, ThreadStatus.idle, b"{}", error={"error": kind, "message": text}, reason=text)
     body = await told(database, outcome)
     assert (body["error"], body["reason"]) == ({"error": kind, "message": text}, text)
 
 
-async def test_a_rollback_tells_nothing_of_what_the_run_did(database: SqliteDatabase) -> None:
+async def test_a_rollback_tells_nothing_of_what_the_run_did(database: Database) -> None:
     outcome = Outcome(RunStatus.interrupted, ThreadStatus.idle, b'{"x":1}', rollback=True)
     assert (await told(database, outcome))["values"] is None
 
 
-async def test_a_run_that_never_began_has_no_start_and_no_values(database: SqliteDatabase) -> None:
+async def test_a_run_that_never_began_has_no_start_and_no_values(database: Database) -> None:
     waiting = replace(RUN, status=RunStatus.pending, attempt=0)
     await database.write(lambda tx: enqueue_unstarted(tx, waiting, "interrupt", "cancelled"))
     (delivery,), _ = await Outbox(database).due(10, [], [])
@@ -139,23 +128,21 @@ async def test_a_run_that_never_began_has_no_start_and_no_values(database: Sqlit
 
 
 async def test_values_that_are_too_much_are_left_out_and_named(
-    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "DOCUMENT_BYTES_MAX", 5)
     body = await told(database, replace(DONE, returned_interrupts=b"[1]"))
     assert (body["values"], body["interrupts"], body["omitted"]) == (None, [1], ["values"])
 
 
-async def test_a_url_is_kept_without_its_fragment_and_with_a_path(
-    database: SqliteDatabase, outbox: Outbox
-) -> None:
+async def test_a_url_is_kept_without_its_fragment_and_with_a_path(database: Database, outbox: Outbox) -> None:
     await told(database, DONE)
     (delivery,), _ = await outbox.due(10, [], [])
     assert delivery.url == "https://example.com/?token=1"
 
 
 async def test_beyond_the_limit_nothing_more_is_taken(
-    database: SqliteDatabase, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    database: Database, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "PENDING_MAX", 2)
     for run_id in ("1", "2", "3"):
@@ -166,7 +153,7 @@ async def test_beyond_the_limit_nothing_more_is_taken(
 
 
 async def test_what_was_told_is_undone_with_the_transaction_that_ends_the_run(
-    database: SqliteDatabase, outbox: Outbox
+    database: Database, outbox: Outbox
 ) -> None:
     def work(tx: Any) -> None:
         enqueue(tx, RUN, DONE, ENDED)
@@ -187,23 +174,19 @@ async def due(
     return [delivery.run_id for delivery in found]
 
 
-async def test_the_longest_waiting_come_first_and_not_too_many(
-    database: SqliteDatabase, outbox: Outbox
-) -> None:
+async def test_the_longest_waiting_come_first_and_not_too_many(database: Database, outbox: Outbox) -> None:
     for run_id in ("1", "2", "3"):
         await put(database, run_id=run_id)
     assert await due(outbox, most=2) == ["1", "2"]
 
 
-async def test_what_is_being_sent_is_not_due(database: SqliteDatabase, outbox: Outbox) -> None:
+async def test_what_is_being_sent_is_not_due(database: Database, outbox: Outbox) -> None:
     await put(database)
     (delivery,), _ = await outbox.due(10, [], [])
     assert await due(outbox, in_hand=(delivery.delivery_id,)) == []
 
 
-async def test_origins_that_have_their_share_are_passed_over(
-    database: SqliteDatabase, outbox: Outbox
-) -> None:
+async def test_origins_that_have_their_share_are_passed_over(database: Database, outbox: Outbox) -> None:
     for index, url in enumerate(
         ("https://a.test", "https://a.test:8443/x", "http://a.test/", "https://a.test.b/", "https://a_test/")
     ):
@@ -212,7 +195,7 @@ async def test_origins_that_have_their_share_are_passed_over(
     assert await due(outbox, full=("https://a_test", "https://a.test.b")) == ["0", "1", "2"]
 
 
-async def test_a_failed_try_is_due_again_later(database: SqliteDatabase, outbox: Outbox) -> None:
+async def test_a_failed_try_is_due_again_later(database: Database, outbox: Outbox) -> None:
     await put(database)
     (delivery,), _ = await outbox.due(10, [], [])
     await outbox.record(delivery, {**TRIED, "status": 500}, 60.0, taken=False)
@@ -224,7 +207,7 @@ async def test_a_failed_try_is_due_again_later(database: SqliteDatabase, outbox:
 
 @pytest.mark.parametrize(("taken", "status"), [(True, "delivered"), (False, "failed")])
 async def test_what_is_over_is_not_due_and_loses_its_body(
-    database: SqliteDatabase, outbox: Outbox, taken: bool, status: str
+    database: Database, outbox: Outbox, taken: bool, status: str
 ) -> None:
     await put(database)
     (delivery,), _ = await outbox.due(10, [], [])
@@ -237,7 +220,7 @@ async def test_what_is_over_is_not_due_and_loses_its_body(
 # ------------------------------------------------------------------------------------- the log
 
 
-async def test_the_log_is_the_callers_own(database: SqliteDatabase) -> None:
+async def test_the_log_is_the_callers_own(database: Database) -> None:
     await put(database)
     log = Deliveries(database)
     assert [delivery.run_id for delivery in await log.of_run(ANN, "t", "r")] == ["r"]
@@ -247,7 +230,7 @@ async def test_the_log_is_the_callers_own(database: SqliteDatabase) -> None:
 
 
 async def test_what_has_long_been_over_is_forgotten_and_nothing_else(
-    database: SqliteDatabase, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    database: Database, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = after(-deliveries.KEEP_SECONDS - 60)
 

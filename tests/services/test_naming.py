@@ -1,26 +1,12 @@
 """Names of runs are forgotten when nobody can still be repeating the call."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from server.clock import after
 from server.services.naming import EARLY_CANCELS_SECONDS, NAMES_SECONDS, Names
 from server.storage import names
-from server.storage.database import SqliteDatabase
-from server.storage.migrate import migrate
+from server.storage.database import Database
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
-
-
-async def test_old_names_go_and_young_ones_stay(database: SqliteDatabase) -> None:
+async def test_old_names_go_and_young_ones_stay(database: Database) -> None:
     run = names.Named("r", "t", "f")
     for count in range(names.FORGET + 1):
         database.write_now(
@@ -33,7 +19,7 @@ async def test_old_names_go_and_young_ones_stay(database: SqliteDatabase) -> Non
     assert database.read_now(lambda tx: names.get(tx, "", "young")) == run
 
 
-async def test_old_cancels_go_and_young_ones_stay(database: SqliteDatabase) -> None:
+async def test_old_cancels_go_and_young_ones_stay(database: Database) -> None:
     for run_id, age in (("old", EARLY_CANCELS_SECONDS + 1), ("young", 1.0)):
         at = after(-age)
         database.write_now(lambda tx, run_id=run_id, at=at: names.cancel_early(tx, run_id, "why", at))  # type: ignore[misc]
@@ -42,6 +28,6 @@ async def test_old_cancels_go_and_young_ones_stay(database: SqliteDatabase) -> N
     assert database.write_now(lambda tx: names.take_early_cancel(tx, "young")) == "why"
 
 
-def test_a_name_belongs_to_its_caller(database: SqliteDatabase) -> None:
+def test_a_name_belongs_to_its_caller(database: Database) -> None:
     database.write_now(lambda tx: names.add(tx, "ann", "key k", names.Named("r", "t", "f"), after(0)))
     assert database.read_now(lambda tx: names.get(tx, "bob", "key k")) is None

@@ -1,8 +1,7 @@
 """The rules of the store for clients: where they may write, and what they are told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,9 +12,8 @@ from server.errors import EmbeddingFailed, Invalid, RequestError
 from server.items import IndexRules, ItemGet, ItemPut, ItemSearch, NamespaceSearch, StoreRules
 from server.models import Caller
 from server.services.store import Store
-from server.storage.database import SqliteDatabase
+from server.storage.database import Database
 from server.storage.item_store import ItemStore
-from server.storage.migrate import migrate
 
 NOBODY = Caller()
 
@@ -36,15 +34,7 @@ class NoEmbedding:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "items.db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def store(database: SqliteDatabase) -> Store:
+def store(database: Database) -> Store:
     return Store(ItemStore(database, orjson.dumps))
 
 
@@ -75,7 +65,7 @@ async def test_only_the_first_label_is_reserved(store: Store) -> None:
 
 
 async def test_the_log_says_why_embeddings_failed_and_the_caller_does_not_hear_it(
-    database: SqliteDatabase,
+    database: Database,
 ) -> None:
     store = Store(ItemStore(database, orjson.dumps, StoreRules(IndexRules("x:y", 3)), NoEmbedding()))
     with capture_logs() as logs, pytest.raises(EmbeddingFailed) as failed:

@@ -24,6 +24,7 @@ from server.storage import runs, threads, traces
 from server.storage.checkpoints import DatabaseSaver, open_saver
 from server.storage.checkpoints_postgres import INLINE_MAX
 from server.storage.database import Tx
+from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
 from server.storage.staged import StagedSaver
 from server.storage.tables import runs as runs_table
@@ -33,8 +34,8 @@ HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue("postgres_database")
+def engine() -> str:
+    return "postgres"
 
 
 @pytest.fixture
@@ -261,9 +262,10 @@ def test_writes_of_one_run_do_not_wait_for_each_other(
 
 
 def test_many_that_start_at_once_make_the_tables_once(
-    postgres_schema: Callable[[], PostgresDatabase],
+    in_new_schema: Callable[[], PostgresDatabase],
 ) -> None:
-    opened = [postgres_schema() for _ in range(6)]
+    opened = [in_new_schema() for _ in range(6)]
+    migrate(opened[0])
     with ThreadPoolExecutor(6) as pool:
         savers = [*pool.map(open_saver, opened)]
     at = put(savers[0], "x")
@@ -272,7 +274,12 @@ def test_many_that_start_at_once_make_the_tables_once(
     assert versions == [(number,) for number in range(len(PostgresSaver.MIGRATIONS))]
 
 
-def test_tables_of_an_older_langgraph_are_brought_up_to_date(database: PostgresDatabase) -> None:
+def test_tables_of_an_older_langgraph_are_brought_up_to_date(
+    in_new_schema: Callable[[], PostgresDatabase],
+) -> None:
+    database = in_new_schema()
+    migrate(database)
+
     def older(tx: Tx) -> None:
         for number, migration in enumerate(PostgresSaver.MIGRATIONS[:6]):
             tx.exec_driver_sql(migration)

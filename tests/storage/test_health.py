@@ -2,56 +2,50 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+from fix_database import CONNECTIONS, only_sqlite
 
 from server.errors import NotReady
 from server.storage import health
-from server.storage.database import SqliteDatabase, Tx
+from server.storage.database import Database, Tx
 from server.storage.health import Health
-from server.storage.migrate import migrate
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
-
-
-async def test_a_database_with_room_is_ready(database: SqliteDatabase) -> None:
+async def test_a_database_with_room_is_ready(database: Database) -> None:
     await Health(database, 0).check()
 
 
-async def test_less_free_space_than_wanted_is_not_ready(database: SqliteDatabase) -> None:
+@only_sqlite
+async def test_less_free_space_than_wanted_is_not_ready(database: Database) -> None:
     with pytest.raises(NotReady, match="bytes left; 9000000000000000000 are wanted"):
         await Health(database, 9 * 10**18).check()
 
 
 async def test_a_database_that_does_not_answer_is_not_ready_in_time(
-    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.1)
     go_on = threading.Event()
-    held = asyncio.ensure_future(database.write(lambda _: go_on.wait(10)))
+    held = asyncio.gather(*(database.write(lambda _: go_on.wait(10)) for _ in range(CONNECTIONS)))
+    await asyncio.sleep(0)  # they are under way now
     with pytest.raises(NotReady, match="did not take a write"):
         await Health(database, 0).check()
     go_on.set()
-    assert await held
+    assert all(await held)
 
 
+@only_sqlite
 async def test_a_database_that_takes_no_write_is_not_ready_though_it_can_be_read(
-    database: SqliteDatabase,
+    database: Database,
 ) -> None:
     await database.write(lambda tx: tx.exec_driver_sql("PRAGMA query_only=ON").close())
     with pytest.raises(NotReady, match="takes no write"):
         await Health(database, 0).check()
 
 
-async def test_who_asks_all_the_time_does_not_make_it_write_all_the_time(database: SqliteDatabase) -> None:
+@only_sqlite
+async def test_who_asks_all_the_time_does_not_make_it_write_all_the_time(database: Database) -> None:
     asked = Health(database, 0)
     before = await database.write(changes)
     await asyncio.gather(*(asked.check() for _ in range(100)))

@@ -1,7 +1,5 @@
 """Filters of the store find what they describe, by rules of JSON, and nothing of them ever becomes SQL."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,10 +7,9 @@ import pytest
 
 from server.errors import Invalid, RequestError
 from server.items import ItemPut, ItemSearch
-from server.storage.database import SqliteDatabase
+from server.storage.database import Database
 from server.storage.filters import CONDITIONS_MAX, DEPTH_MAX
 from server.storage.item_store import ItemStore
-from server.storage.migrate import migrate
 
 # What somebody would break out of a statement or a JSON path with (reliability I4).
 HOSTILE = [
@@ -35,11 +32,8 @@ VALUE = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ItemStore]:
-    database = SqliteDatabase(tmp_path / "items.db")
-    migrate(database.engine)
-    yield ItemStore(database, orjson.dumps)
-    database.close()
+def store(database: Database) -> ItemStore:
+    return ItemStore(database, orjson.dumps)
 
 
 def keys(store: ItemStore, wanted: dict[str, Any]) -> list[str]:

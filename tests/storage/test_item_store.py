@@ -3,14 +3,14 @@
 import asyncio
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
+from sqlalchemy import update
 
 from server import clock
 from server.errors import EmbeddingFailed, Invalid, TooLarge
@@ -27,10 +27,10 @@ from server.items import (
 from server.storage import item_store as module
 from server.storage import items as statements
 from server.storage import vectors
-from server.storage.database import SqliteDatabase
+from server.storage.database import Database
 from server.storage.item_store import SWEEP_MAX, ItemStore
-from server.storage.migrate import migrate
 from server.storage.store import EmbeddedStore
+from server.storage.tables import item_vectors
 from server.streaming.encode import encode
 
 NS = ("users", "u1")
@@ -88,15 +88,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "items.db")
-    migrate(opened.engine)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def store(database: SqliteDatabase) -> ItemStore:
+def store(database: Database) -> ItemStore:
     return ItemStore(database, encode)
 
 
@@ -106,7 +98,7 @@ def letters() -> Letters:
 
 
 @pytest.fixture
-def indexed(database: SqliteDatabase, letters: Letters) -> ItemStore:
+def indexed(database: Database, letters: Letters) -> ItemStore:
     return ItemStore(database, encode, StoreRules(IndexRules("x:y", 3, ("text",))), letters)
 
 
@@ -134,7 +126,7 @@ def namespaces(store: ItemStore, **asked: Any) -> list[str]:
     return ["/".join(found) for found in store.run_now([NamespaceSearch(**asked)])[0]]
 
 
-def count(database: SqliteDatabase, table: str) -> int:
+def count(database: Database, table: str) -> int:
     return database.read_now(lambda tx: int(tx.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()))
 
 
@@ -277,7 +269,7 @@ def test_what_has_expired_is_not_there(store: ItemStore, time: Clock) -> None:
 @pytest.mark.parametrize("rule", [True, False])
 @pytest.mark.parametrize("asked", [True, False, None])
 def test_a_read_prolongs_a_life_if_it_or_the_rule_says_so(
-    database: SqliteDatabase, time: Clock, rule: bool, asked: bool | None
+    database: Database, time: Clock, rule: bool, asked: bool | None
 ) -> None:
     store = ItemStore(database, encode, StoreRules(refresh_on_read=rule))
     prolongs = rule if asked is None else asked
@@ -290,7 +282,7 @@ def test_a_read_prolongs_a_life_if_it_or_the_rule_says_so(
 
 
 def test_what_expires_between_its_reading_and_its_prolonging_stays_dead(
-    database: SqliteDatabase, store: ItemStore, time: Clock
+    database: Database, store: ItemStore, time: Clock
 ) -> None:
     put(store, "k", ttl_seconds=10)
     read = item(store, "k")
@@ -308,7 +300,7 @@ def test_a_search_prolongs_what_it_shows_and_nothing_else(store: ItemStore, time
     assert search(store) == ["a"]
 
 
-def test_the_rule_gives_a_life_to_those_that_say_nothing(database: SqliteDatabase, time: Clock) -> None:
+def test_the_rule_gives_a_life_to_those_that_say_nothing(database: Database, time: Clock) -> None:
     store = ItemStore(database, encode, StoreRules(default_ttl_seconds=10))
     put(store, "rule")
     put(store, "own", ttl_seconds=20)
@@ -320,7 +312,7 @@ def test_the_rule_gives_a_life_to_those_that_say_nothing(database: SqliteDatabas
 
 
 async def test_a_sweep_deletes_all_that_has_expired(
-    database: SqliteDatabase, indexed: ItemStore, time: Clock
+    database: Database, indexed: ItemStore, time: Clock
 ) -> None:
     many = [
         ItemPut(NS, str(index), {"text": "a"}, ttl_seconds=1.0 if index else 9.0)
@@ -333,7 +325,7 @@ async def test_a_sweep_deletes_all_that_has_expired(
 
 
 async def test_reads_and_searches_go_on_while_the_writer_is_busy(
-    database: SqliteDatabase, store: ItemStore, time: Clock
+    database: Database, store: ItemStore, time: Clock
 ) -> None:
     """Unless they prolong a life by a hundredth at least, they write nothing."""
     put(store, "k", {"n": 1}, ttl_seconds=100)
@@ -395,9 +387,7 @@ def test_an_item_is_as_near_as_the_nearest_of_its_texts(indexed: ItemStore, lett
     assert search(indexed, query="a") == ["many", "one"]
 
 
-def test_overwriting_and_deleting_leave_no_vector_behind(
-    database: SqliteDatabase, indexed: ItemStore
-) -> None:
+def test_overwriting_and_deleting_leave_no_vector_behind(database: Database, indexed: ItemStore) -> None:
     put(indexed, "k", {"t": ["a", "b", "c"]}, index=("t[*]",))
     assert count(database, "item_vectors") == 3
     put(indexed, "k", {"text": "a"})
@@ -406,11 +396,11 @@ def test_overwriting_and_deleting_leave_no_vector_behind(
     assert count(database, "item_vectors") == 0
 
 
-def test_vectors_of_another_model_are_not_compared(database: SqliteDatabase, indexed: ItemStore) -> None:
+def test_vectors_of_another_model_are_not_compared(database: Database, indexed: ItemStore) -> None:
     put(indexed, "new", {"text": "a"})
     put(indexed, "old", {"text": "a"})
-    shorten = "UPDATE item_vectors SET vector = substr(vector, 1, 8) WHERE key = 'old'"
-    database.write_now(lambda tx: tx.exec_driver_sql(shorten).rowcount)
+    shorten = update(item_vectors).where(item_vectors.c.key == "old").values(vector=vectors.pack([1, 0]))
+    database.write_now(lambda tx: tx.execute(shorten).rowcount)
     found = indexed.run_now([ItemSearch(query="a")])[0]
     assert [(each.key, each.score) for each in found] == [("new", pytest.approx(1.0)), ("old", None)]
 
@@ -432,7 +422,7 @@ def test_without_an_index_a_query_and_paths_are_ignored(store: ItemStore) -> Non
     assert search(store, query="b") == ["k"]
 
 
-def test_an_item_with_too_many_texts_is_refused(database: SqliteDatabase, indexed: ItemStore) -> None:
+def test_an_item_with_too_many_texts_is_refused(database: Database, indexed: ItemStore) -> None:
     with pytest.raises(Invalid, match="index: an item may have 1000 texts"):
         put(indexed, "k", {"t": ["a"] * 1001}, index=("t[*]",))
     assert count(database, "items") == 0
@@ -453,7 +443,7 @@ async def test_nobody_waits_for_embeddings_but_who_asked(indexed: ItemStore, let
 
 @pytest.mark.parametrize("failure", [RuntimeError("key sk-1"), SystemExit(1), TimeoutError()], ids=repr)
 async def test_embeddings_that_fail_write_nothing_and_tell_no_secret(
-    database: SqliteDatabase, indexed: ItemStore, letters: Letters, failure: BaseException
+    database: Database, indexed: ItemStore, letters: Letters, failure: BaseException
 ) -> None:
     letters.failure = failure
     operations = [ItemPut(NS, "k", {"text": "a"}), ItemSearch(query="a")]
@@ -510,7 +500,7 @@ async def test_values_of_graphs_are_what_a_client_would_see(graphs: EmbeddedStor
     assert found.value == {"bytes": "eA==", "1": [2], "odd": None}
 
 
-async def test_minutes_of_graphs_are_minutes(database: SqliteDatabase, time: Clock) -> None:
+async def test_minutes_of_graphs_are_minutes(database: Database, time: Clock) -> None:
     graphs = EmbeddedStore(ItemStore(database, encode, StoreRules(default_ttl_seconds=120)))
     await graphs.aput(NS, "rule", {})
     await graphs.aput(NS, "own", {}, ttl=3)

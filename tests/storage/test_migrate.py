@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -14,36 +15,53 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from fix_database import AnyDatabase, only_postgres
 from langgraph.store.sqlite import SqliteStore
-from sqlalchemy import create_engine, inspect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server import storage
 from server.errors import ConfigError
 from server.items import ItemSearch
 from server.storage.checkpoints import open_saver
-from server.storage.database import SqliteDatabase
+from server.storage.database import SqliteDatabase, Tx
 from server.storage.item_store import ItemStore
 from server.storage.migrate import migrate
+from server.storage.postgres import PostgresDatabase
 from server.storage.tables import metadata
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(opened.engine)
+def database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AnyDatabase]:
+    """One of its own: these tests break the version."""
+    if engine == "sqlite":
+        opened: AnyDatabase = SqliteDatabase(tmp_path / "graphwire.db")
+    else:
+        opened = request.getfixturevalue("in_new_schema")()
+    migrate(opened)
     yield opened
     opened.close()
 
 
-def ours(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+# Indexes that one engine has, and what each counts in its own way.
+NOT_IN_THE_CODE = ("assistants_metadata_idx", "threads_metadata_idx", "seq")
+NOT_ON_POSTGRES = ("thread_metadata",)
+
+
+def ours(connection: Any, name: str | None, kind: str, *__: Any) -> bool:
     """LangGraph's tables are its own business, and the version is Alembic's."""
-    return kind != "table" or name in metadata.tables
+    return name not in NOT_IN_THE_CODE + NOT_ON_POSTGRES and (kind != "table" or name in metadata.tables)
 
 
-def schema(database: SqliteDatabase) -> list[tuple[str, str]]:
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
-    return database.read_now(lambda tx: [(row.name, row.sql) for row in tx.exec_driver_sql(query)])
+def schema(database: AnyDatabase) -> list[tuple[Any, ...]]:
+    query = {
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name",
+        "postgresql": "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = current_schema() ORDER BY 1, 2",
+    }[database.engine.dialect.name]
+    found = all_rows(database, query)
+    assert found
+    return found
 
 
 def facts(found: list[dict[str, Any]]) -> list[str]:
@@ -52,62 +70,114 @@ def facts(found: list[dict[str, Any]]) -> list[str]:
     return sorted(f"{item} {more}" for item, more in zip(found, options, strict=True))
 
 
-def test_a_fresh_database_has_the_tables_of_the_code(database: SqliteDatabase) -> None:
-    open_saver(database)
-    with database.engine.connect() as connection:
+def test_a_fresh_database_has_the_tables_of_the_code(database: AnyDatabase) -> None:
+    if isinstance(database, SqliteDatabase):
+        open_saver(database)
+
+    def differences(tx: Tx) -> list[Any]:
         options = {"compare_type": True, "compare_server_default": True, "include_object": ours}
-        context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, metadata) == []
+        return compare_metadata(MigrationContext.configure(tx, opts=options), metadata)
+
+    assert database.read_now(differences) == []
 
 
 def test_a_fresh_database_has_the_checks_and_partial_indexes_of_the_code(
-    database: SqliteDatabase, tmp_path: Path
+    database: AnyDatabase, tmp_path: Path
 ) -> None:
     """What Alembic does not compare: the very rules that hold when the code does not."""
-    direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
-    metadata.create_all(direct)
-    made, expected = inspect(database.engine), inspect(direct)
-    for table in metadata.tables:
-        for name in ("get_check_constraints", "get_indexes", "get_foreign_keys", "get_unique_constraints"):
-            assert facts(getattr(made, name)(table)) == facts(getattr(expected, name)(table)), (table, name)
-    direct.dispose()
+    direct: AnyDatabase
+    if isinstance(database, SqliteDatabase):
+        direct = SqliteDatabase(tmp_path / "direct.db")
+    else:
+        uri = database.engine.url.render_as_string(hide_password=False)
+        direct = PostgresDatabase(uri, schema=f"{database.schema}_direct", connections=2)
+        direct.write_now(lambda tx: tx.exec_driver_sql(f"CREATE SCHEMA {database.schema}_direct").close())
+    direct.write_now(metadata.create_all)
+    assert database.read_now(rules) == direct.read_now(rules)
+    direct.close()
 
 
-def test_migrating_twice_does_nothing(database: SqliteDatabase) -> None:
+def rules(tx: Tx) -> dict[tuple[str, str], list[str]]:
+    names = ("get_check_constraints", "get_indexes", "get_foreign_keys", "get_unique_constraints")
+    tables = set(metadata.tables) - ({*NOT_ON_POSTGRES} if tx.dialect.name == "postgresql" else set())
+    made = inspect(tx)
+    return {
+        (table, name): facts(
+            [each for each in getattr(made, name)(table) if each["name"] not in NOT_IN_THE_CODE]
+        )
+        for table in tables
+        for name in names
+    }
+
+
+def test_migrating_twice_does_nothing(database: AnyDatabase) -> None:
     before = schema(database)
-    migrate(database.engine)
+    migrate(database)
     assert schema(database) == before
 
 
-def test_migrating_keeps_what_is_there(database: SqliteDatabase) -> None:
+def test_migrating_keeps_what_is_there(database: AnyDatabase) -> None:
     insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}')"
     database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
-    migrate(database.engine)
+    migrate(database)
     assert database.read_now(lambda tx: tx.exec_driver_sql("SELECT thread_id FROM threads").scalar()) == "t"
 
 
-def test_a_database_of_a_newer_version_is_refused(database: SqliteDatabase) -> None:
+def test_a_database_of_a_newer_version_is_refused(database: AnyDatabase) -> None:
     newer = "UPDATE alembic_version SET version_num = '9999'"
     database.write_now(lambda tx: tx.exec_driver_sql(newer).rowcount)
     before = schema(database)
     with pytest.raises(ConfigError, match="was made by a newer version"):
-        migrate(database.engine)
+        migrate(database)
     assert schema(database) == before
 
 
-def test_a_refused_migration_leaves_no_lock_behind(database: SqliteDatabase) -> None:
+def test_a_refused_migration_leaves_no_lock_behind(database: AnyDatabase) -> None:
     newer = "UPDATE alembic_version SET version_num = '9999'"
     database.write_now(lambda tx: tx.exec_driver_sql(newer).rowcount)
     with pytest.raises(ConfigError):
-        migrate(database.engine)
+        migrate(database)
     back = "UPDATE alembic_version SET version_num = '0001'"
     assert database.write_now(lambda tx: tx.exec_driver_sql(back).rowcount) == 1
 
 
-@pytest.mark.parametrize(("table", "status"), [("runs", "cancelled"), ("threads", "sleeping")])
-def test_the_schema_knows_every_status_and_no_other(
-    database: SqliteDatabase, table: str, status: str
+@only_postgres
+def test_many_processes_may_migrate_at_once(
+    database: PostgresDatabase, new_schema: Callable[[], str]
 ) -> None:
+    uri, name = database.engine.url.render_as_string(hide_password=False), new_schema()
+
+    def one(_: int) -> str:
+        opened = PostgresDatabase(uri, schema=name, connections=1)
+        migrate(opened)
+        version = all_rows(opened, "SELECT version_num FROM alembic_version")
+        opened.close()
+        return str(version)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(one, range(12))) == {
+            str(all_rows(database, "SELECT version_num FROM alembic_version"))
+        }
+
+
+@only_postgres
+def test_two_schemas_of_one_database_know_nothing_of_each_other(
+    database: PostgresDatabase, new_schema: Callable[[], str]
+) -> None:
+    other = PostgresDatabase(
+        database.engine.url.render_as_string(hide_password=False), schema=new_schema(), connections=1
+    )
+    with pytest.raises(DBAPIError, match="threads"):
+        other.read_now(lambda tx: tx.exec_driver_sql("SELECT * FROM threads").all())
+    migrate(other)
+    insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}')"
+    other.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
+    assert all_rows(database, "SELECT * FROM threads") == []
+    other.close()
+
+
+@pytest.mark.parametrize(("table", "status"), [("runs", "cancelled"), ("threads", "sleeping")])
+def test_the_schema_knows_every_status_and_no_other(database: AnyDatabase, table: str, status: str) -> None:
     insert = {
         "threads": "INSERT INTO threads "
         f"VALUES ('t', '', '', '', '{{}}', '{status}', '{{}}', NULL, NULL, '')",
@@ -115,7 +185,7 @@ def test_the_schema_knows_every_status_and_no_other(
         "multitask_strategy, created_at, updated_at, due_at) "
         f"VALUES ('r', 't', 'a', 'g', '{status}', '{{}}', '{{}}', 'enqueue', '', '', '')",
     }[table]
-    with pytest.raises(IntegrityError, match="CHECK"):
+    with pytest.raises(IntegrityError, match=r"(?i)check"):
         database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
 
 
@@ -132,7 +202,7 @@ def old_database(path: Path, revision: str, *statements: str) -> SqliteDatabase:
     return database
 
 
-def all_rows(database: SqliteDatabase, query: str) -> list[tuple[Any, ...]]:
+def all_rows(database: AnyDatabase, query: str) -> list[tuple[Any, ...]]:
     return database.read_now(lambda tx: [tuple(row) for row in tx.exec_driver_sql(query)])
 
 
@@ -142,7 +212,7 @@ def test_assistants_that_were_there_before_versions_are_their_own_first(tmp_path
         "0002",
         "INSERT INTO assistants VALUES ('a', 'g', 'n', 'd', '{\"tags\":[]}', '{\"k\":1}', '{}', 1, 'c', 'u')",
     )
-    migrate(database.engine)
+    migrate(database)
     assert all_rows(database, "SELECT * FROM assistant_versions") == [
         ("a", 1, "g", "n", "d", '{"tags":[]}', '{"k":1}', "{}", "u")
     ]
@@ -158,7 +228,7 @@ def test_what_the_store_of_langgraph_had_kept_moves_over(tmp_path: Path) -> None
         store.put(("users",), "soon", {"n": 1}, ttl=60)
         store.get(("users",), "soon")  # which writes the time in another form
         store.put(("users",), "later", {"n": 2}, ttl=120)
-    migrate(database.engine)
+    migrate(database)
     now = time.time()
     items = ItemStore(database, orjson.dumps)
     found = {item.key: item for item in items.run_now([ItemSearch()])[0]}

@@ -2,20 +2,20 @@
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 import pytest
+from fix_database import only_sqlite
 from sqlalchemy import text
 
 from server.clock import new_id
 from server.errors import Invalid, TooLarge
 from server.models import Page, Thread, ThreadStatus
 from server.storage import metadata_index, thread_search, threads
-from server.storage.checkpoints import open_saver
-from server.storage.database import SqliteDatabase, Tx
+from server.storage.database import Database, SqliteDatabase, Tx
 from server.storage.deadline import deadline
 from server.storage.history import contains
 from server.storage.migrate import migrate
@@ -32,15 +32,6 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(opened.engine)
-    open_saver(opened)
-    yield opened
-    opened.close()
-
-
 def thread(thread_id: str, metadata: Any = None, values: Any = None, **fields: Any) -> Thread:
     told = {"created_at": AT, "updated_at": AT, "state_updated_at": AT, "status": ThreadStatus.idle}
     raw = None if values is None else orjson.dumps(values)
@@ -48,7 +39,7 @@ def thread(thread_id: str, metadata: Any = None, values: Any = None, **fields: A
     return Thread(config={}, error=None, **made)
 
 
-def add(database: SqliteDatabase, *found: Thread) -> None:
+def add(database: Database, *found: Thread) -> None:
     def work(tx: Tx) -> None:
         for each in found:
             threads.add(tx, each)
@@ -57,12 +48,12 @@ def add(database: SqliteDatabase, *found: Thread) -> None:
 
 
 def search(
-    database: SqliteDatabase, query: ThreadQuery = EVERYTHING, show: ThreadFields = IDS, **page: Any
+    database: Database, query: ThreadQuery = EVERYTHING, show: ThreadFields = IDS, **page: Any
 ) -> tuple[list[dict[str, Any]], int]:
     return database.read_now(lambda tx: thread_search.search(tx, query, Page(**page), show))
 
 
-def ids(database: SqliteDatabase, **query: Any) -> set[str]:
+def ids(database: Database, **query: Any) -> set[str]:
     """The ids of all threads that are found, which are as many as are counted, in both ways."""
     found, total = search(database, ThreadQuery(**query), limit=1_000)
     counted = database.read_now(lambda tx: thread_search.count(tx, ThreadQuery(**query)))
@@ -70,7 +61,7 @@ def ids(database: SqliteDatabase, **query: Any) -> set[str]:
     return {row["thread_id"] for row in found}
 
 
-def extract(database: SqliteDatabase, document: str, *steps: str | int) -> Any:
+def extract(database: Database, document: str, *steps: str | int) -> Any:
     show = ThreadFields(extract={"it": Extract(document, steps)})
     return orjson.loads(search(database, show=show)[0][0]["extracted"]["it"])
 
@@ -102,7 +93,7 @@ VALUES: list[Any] = [
 ]
 
 
-def test_a_search_by_metadata_finds_the_threads_that_contain_them(database: SqliteDatabase) -> None:
+def test_a_search_by_metadata_finds_the_threads_that_contain_them(database: Database) -> None:
     add(database, *(thread(f"{index:02}", {"a": value, "n": 1}) for index, value in enumerate(VALUES)))
     for wanted in VALUES:
         # What the database finds must be what containment is by definition; lists are another test's.
@@ -116,7 +107,7 @@ def test_a_search_by_metadata_finds_the_threads_that_contain_them(database: Sqli
     assert ids(database, metadata={"a": [2, 1]}) == {f"{VALUES.index([1, 2]):02}"}
 
 
-def test_any_search_finds_what_looking_at_every_thread_finds(database: SqliteDatabase) -> None:
+def test_any_search_finds_what_looking_at_every_thread_finds(database: Database) -> None:
     chance = random.Random(7)
     scalars = [1, 2.5, "x", "y", True, False, None]
 
@@ -145,7 +136,7 @@ def test_any_search_finds_what_looking_at_every_thread_finds(database: SqliteDat
 
 
 def test_it_does_not_matter_whether_few_or_many_have_a_term(
-    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(database, *(thread(f"{n:03}", {"all": 1, "few": n % 10}, updated_at=f"{n:03}") for n in range(100)))
     for few in (2, 11, 1_000):
@@ -155,13 +146,14 @@ def test_it_does_not_matter_whether_few_or_many_have_a_term(
         assert ([row["thread_id"] for row in found], total) == (["077", "067", "057"], 10)
 
 
-def test_a_thread_without_values_is_found_by_none(database: SqliteDatabase) -> None:
+def test_a_thread_without_values_is_found_by_none(database: Database) -> None:
     add(database, thread("fresh"), thread("list", values=[1]), thread("ran", values={"topic": "cats"}))
     assert ids(database, values={"topic": "cats"}) == {"ran"}
     assert ids(database, values={"0": 1}) == set()
 
 
-def test_the_index_follows_every_change_of_the_metadata(database: SqliteDatabase) -> None:
+@only_sqlite
+def test_the_index_follows_every_change_of_the_metadata(database: Database) -> None:
     def index() -> set[tuple[Any, ...]]:
         query = "SELECT key, value, thread_id FROM thread_metadata"
         return database.read_now(lambda tx: {tuple(row) for row in tx.exec_driver_sql(query)})
@@ -178,9 +170,9 @@ def test_the_index_follows_every_change_of_the_metadata(database: SqliteDatabase
 
 def test_threads_that_were_there_before_the_index_are_found(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "graphwire.db")
-    migrate(database.engine, "0004")
+    migrate(database, "0004")
     add(database, thread("t", {"owner": "u1", "n": 1.5}))
-    migrate(database.engine)
+    migrate(database)
     assert ids(database, metadata={"owner": "u1", "n": 1.5}) == {"t"}
     database.close()
 
@@ -189,7 +181,7 @@ def test_threads_that_were_there_before_the_index_are_found(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=ascii)
-def test_a_hostile_key_finds_the_thread_that_has_it_and_no_other(database: SqliteDatabase, key: str) -> None:
+def test_a_hostile_key_finds_the_thread_that_has_it_and_no_other(database: Database, key: str) -> None:
     add(database, thread("other", {"safe": 1}, {"safe": 1}))
     assert ids(database, metadata={key: 1}) == ids(database, values={key: 1}) == set()
     add(database, thread("it", {key: 1, "n": {key: [key]}, "t": key}, {key: 1}))
@@ -201,7 +193,7 @@ def test_a_hostile_key_finds_the_thread_that_has_it_and_no_other(database: Sqlit
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=ascii)
-def test_a_hostile_key_leads_nowhere_else(database: SqliteDatabase, key: str) -> None:
+def test_a_hostile_key_leads_nowhere_else(database: Database, key: str) -> None:
     add(database, thread("t", values={"safe": "secret", "a": ["secret"], "b": {"c": "secret"}}))
     assert extract(database, "values", key) is None
     assert extract(database, "values", "a", key) is None
@@ -209,20 +201,20 @@ def test_a_hostile_key_leads_nowhere_else(database: SqliteDatabase, key: str) ->
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=ascii)
-def test_only_declared_fields_can_be_sorted_by(database: SqliteDatabase, key: str) -> None:
+def test_only_declared_fields_can_be_sorted_by(database: Database, key: str) -> None:
     with pytest.raises(Invalid, match=r"^sort_by: "):
         search(database, sort_by=key)
 
 
 @pytest.mark.parametrize("field", ["metadata", "values"])
-def test_a_filter_beyond_the_limits_is_refused(database: SqliteDatabase, field: str) -> None:
+def test_a_filter_beyond_the_limits_is_refused(database: Database, field: str) -> None:
     for wanted in ({f"key {number}": number for number in range(101)}, {"a": list(range(100))}):
         with pytest.raises(Invalid, match=f"^{field}: a filter has at most"):
             ids(database, **{field: wanted})
     assert ids(database, **{field: {f"key {number}": number for number in range(100)}}) == set()
 
 
-def test_as_many_ids_as_may_be_asked_for_are_looked_up(database: SqliteDatabase) -> None:
+def test_as_many_ids_as_may_be_asked_for_are_looked_up(database: Database) -> None:
     add(database, thread("t"))
     assert ids(database, ids=(*(new_id() for _ in range(999)), "t")) == {"t"}
 
@@ -230,7 +222,7 @@ def test_as_many_ids_as_may_be_asked_for_are_looked_up(database: SqliteDatabase)
 # ---------------------------------------------------------------------------------- order and pages
 
 
-def test_threads_are_sorted_by_every_field_in_both_directions(database: SqliteDatabase) -> None:
+def test_threads_are_sorted_by_every_field_in_both_directions(database: Database) -> None:
     fields = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")
     chance, made = random.Random(3), []
     for _ in range(30):
@@ -247,7 +239,7 @@ def test_threads_are_sorted_by_every_field_in_both_directions(database: SqliteDa
             assert [row["thread_id"] for row in found] == [each.thread_id for each in expected], field
 
 
-def test_pages_make_up_the_whole_and_the_total_is_true(database: SqliteDatabase) -> None:
+def test_pages_make_up_the_whole_and_the_total_is_true(database: Database) -> None:
     add(database, *(thread(f"{number:02}", {"n": number % 2}) for number in range(14)))
     pages = [search(database, ThreadQuery(metadata={"n": 1}), limit=3, offset=n) for n in (0, 3, 6, 9)]
     assert [total for _, total in pages] == [7, 7, 7, 7]
@@ -257,7 +249,7 @@ def test_pages_make_up_the_whole_and_the_total_is_true(database: SqliteDatabase)
 # ---------------------------------------------------------------------------------- extracts
 
 
-def test_parts_of_documents_come_back_as_they_are(database: SqliteDatabase) -> None:
+def test_parts_of_documents_come_back_as_they_are(database: Database) -> None:
     values = (
         b'{"big":123456789012345678901234567890,"pi":3.141592653589793,'
         b'"m":[{"t":"a\\"b"},{"t":"c"}],"n":null}'
@@ -281,7 +273,7 @@ def test_parts_of_documents_come_back_as_they_are(database: SqliteDatabase) -> N
         assert extract(database, "values", *steps) is None, steps
 
 
-def test_of_a_thread_that_never_ran_there_is_nothing_to_extract(database: SqliteDatabase) -> None:
+def test_of_a_thread_that_never_ran_there_is_nothing_to_extract(database: Database) -> None:
     add(database, thread("t"))
     assert extract(database, "values", "a") is None
     assert extract(database, "values") is None
@@ -291,7 +283,7 @@ def test_of_a_thread_that_never_ran_there_is_nothing_to_extract(database: Sqlite
 
 
 def test_a_page_that_is_too_large_is_refused_before_all_of_it_is_read(
-    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(database, *(thread(str(number), values={"a": "x" * 1_000}) for number in range(5)))
     monkeypatch.setattr(thread_search, "BYTES_MAX", 2_500)
@@ -300,7 +292,7 @@ def test_a_page_that_is_too_large_is_refused_before_all_of_it_is_read(
     assert len(search(database)[0]) == 5
 
 
-def test_a_statement_that_takes_too_long_is_given_up_and_the_next_is_not(database: SqliteDatabase) -> None:
+def test_a_statement_that_takes_too_long_is_given_up_and_the_next_is_not(database: Database) -> None:
     endless = text("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c")
 
     def work(tx: Tx) -> None:
@@ -319,7 +311,7 @@ def test_a_statement_that_takes_too_long_is_given_up_and_the_next_is_not(databas
 # ---------------------------------------------------------------------------------- plans
 
 
-def plan(database: SqliteDatabase, work: Callable[[Tx], Any]) -> list[list[str]]:
+def plan(database: Database, work: Callable[[Tx], Any]) -> list[list[str]]:
     """How SQLite goes about each statement of a unit of work, its arguments put in."""
 
     def traced(tx: Tx) -> list[list[str]]:
@@ -337,7 +329,7 @@ def plan(database: SqliteDatabase, work: Callable[[Tx], Any]) -> list[list[str]]
     return database.read_now(traced)
 
 
-def plan_of(database: SqliteDatabase, query: ThreadQuery, **page: Any) -> tuple[list[str], list[str]]:
+def plan_of(database: Database, query: ThreadQuery, **page: Any) -> tuple[list[str], list[str]]:
     """How the page of a search is found, and how its threads are counted."""
     found = plan(database, lambda tx: thread_search.search(tx, query, Page(**page), IDS))
     return found[-2], found[-1]
@@ -354,6 +346,7 @@ def many(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> SqliteDat
 TERM = "SEARCH thread_metadata USING PRIMARY KEY (key=? AND value=?)"
 
 
+@only_sqlite
 @pytest.mark.parametrize("status", [None, ThreadStatus.idle])
 def test_a_search_begins_with_what_few_threads_have(
     many: SqliteDatabase, status: ThreadStatus | None
@@ -366,6 +359,7 @@ def test_a_search_begins_with_what_few_threads_have(
     assert [step for step in (*page, *counted) if step.startswith("SCAN threads")] == []
 
 
+@only_sqlite
 @pytest.mark.parametrize("field", ["created_at", "updated_at", "state_updated_at", "status", "thread_id"])
 @pytest.mark.parametrize("descending", [True, False])
 def test_what_many_have_is_searched_in_the_order_of_an_index(
@@ -381,18 +375,21 @@ def test_what_many_have_is_searched_in_the_order_of_an_index(
     assert TERM in counted
 
 
+@only_sqlite
 def test_threads_of_a_status_are_found_and_counted_by_its_index(many: SqliteDatabase) -> None:
     page, counted = plan_of(many, ThreadQuery(status=ThreadStatus.interrupted))
     assert page == ["SEARCH threads USING COVERING INDEX threads_status_idx (status=?)"]
     assert counted == ["SEARCH threads USING COVERING INDEX threads_status_idx (status=?)"]
 
 
+@only_sqlite
 def test_without_a_filter_the_newest_come_from_an_index(many: SqliteDatabase) -> None:
     page, counted = plan_of(many, EVERYTHING)
     assert page == ["SCAN threads USING COVERING INDEX threads_updated_at_idx"]
     assert "USING COVERING INDEX" in counted[0]
 
 
+@only_sqlite
 def test_values_are_not_read_unless_they_are_shown(many: SqliteDatabase) -> None:
     """Not even mentioned: SQLite would have to go through them to what lies behind."""
     for show, read in (
@@ -413,6 +410,7 @@ def test_values_are_not_read_unless_they_are_shown(many: SqliteDatabase) -> None
         assert any('"values"' in statement for statement in statements) is read
 
 
+@only_sqlite
 def test_looking_for_a_rare_term_stops_at_the_limit(many: SqliteDatabase) -> None:
     def work(tx: Tx) -> int:
         terms, _ = metadata_index.split(tx, {"graph_id": "agent"})

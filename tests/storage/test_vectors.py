@@ -6,38 +6,41 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from sqlalchemy import create_engine, literal, select
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import literal, select
 
 from server.storage import vectors
+from server.storage.database import Database, Tx
+from server.storage.types import Vector
 
 
 def cosine(one: list[float], other: list[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True)) / (math.hypot(*one) * math.hypot(*other))
 
 
-def nearness(one: list[float], other: list[float]) -> float:
+def nearness(database: Database, one: list[float], other: list[float]) -> float:
     first, second = vectors.pack(one), vectors.pack(other)
     assert first
     assert second
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    with engine.connect() as tx:
+
+    def work(tx: Tx) -> float:
         vectors.prepare(tx)
-        return float(tx.execute(select(vectors.nearness(literal(first), second))).scalar_one())
+        return float(tx.execute(select(vectors.nearness(tx, literal(first, Vector), second))).scalar_one())
+
+    return database.read_now(work)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [([1, 0], [1, 0]), ([1, 0], [0, 9]), ([1, 0], [-3, 0]), ([1], [2])]
 )
-def test_nearness_is_the_cosine(one: list[float], other: list[float]) -> None:
-    assert nearness(one, other) == pytest.approx(cosine(one, other), abs=1e-6)
+def test_nearness_is_the_cosine(database: Database, one: list[float], other: list[float]) -> None:
+    assert nearness(database, one, other) == pytest.approx(cosine(one, other), abs=1e-6)
 
 
-def test_nearness_is_the_cosine_of_large_vectors_too() -> None:
+def test_nearness_is_the_cosine_of_large_vectors_too(database: Database) -> None:
     chance = random.Random(1)
     for dims in (3, 256, 1536):
         one, other = ([chance.uniform(-5, 5) for _ in range(dims)] for _ in range(2))
-        assert nearness(one, other) == pytest.approx(cosine(one, other), abs=1e-5)
+        assert nearness(database, one, other) == pytest.approx(cosine(one, other), abs=1e-5)
 
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0]])

@@ -12,21 +12,23 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_document = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_document = sa.JSON(none_as_null=True)
+_searched = _document.with_variant(JSONB(none_as_null=True), "postgresql")
 _id = sa.String(36)
-_timestamp = sa.String(32)
+_text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_timestamp = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     op.create_table(
         "assistants",
         sa.Column("assistant_id", _id, nullable=False),
-        sa.Column("graph_id", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("description", sa.Text),
+        sa.Column("graph_id", _text, nullable=False),
+        sa.Column("name", _text, nullable=False),
+        sa.Column("description", _text),
         sa.Column("config", _document, nullable=False),
         sa.Column("context", _document, nullable=False),
-        sa.Column("metadata", _document, nullable=False),
+        sa.Column("metadata", _searched, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("created_at", _timestamp, nullable=False),
         sa.Column("updated_at", _timestamp, nullable=False),
@@ -39,7 +41,7 @@ def upgrade() -> None:
         sa.Column("created_at", _timestamp, nullable=False),
         sa.Column("updated_at", _timestamp, nullable=False),
         sa.Column("state_updated_at", _timestamp, nullable=False),
-        sa.Column("metadata", _document, nullable=False),
+        sa.Column("metadata", _searched, nullable=False),
         sa.Column("status", sa.String(12), nullable=False),
         sa.Column("config", _document, nullable=False),
         sa.Column("values", sa.Text),
@@ -51,7 +53,9 @@ def upgrade() -> None:
     op.create_index("threads_updated_at_idx", "threads", ["updated_at"])
     op.create_table(
         "runs",
-        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column(
+            "seq", sa.Integer().with_variant(sa.BigInteger, "postgresql"), sa.Identity(), primary_key=True
+        ),
         sa.Column("run_id", _id, nullable=False),
         sa.Column("thread_id", _id, nullable=False),
         sa.Column("assistant_id", _id, nullable=False),
@@ -93,3 +97,12 @@ def upgrade() -> None:
         sqlite_where=sa.text("status = 'pending'"),
         postgresql_where=sa.text("status = 'pending'"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        for table in ("assistants", "threads"):
+            op.create_index(
+                f"{table}_metadata_idx",
+                table,
+                ["metadata"],
+                postgresql_using="gin",
+                postgresql_ops={"metadata": "jsonb_path_ops"},
+            )

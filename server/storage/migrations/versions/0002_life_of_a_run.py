@@ -5,21 +5,22 @@ Revision ID: 0002
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_document = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_document = sa.JSON(none_as_null=True)
 _id = sa.String(36)
-_timestamp = sa.String(32)
+_text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_name = sa.String(300).with_variant(sa.String(300, collation="C"), "postgresql")
+_timestamp = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("handovers", sa.Integer, nullable=False, server_default=sa.text("0")))
-    op.add_column("runs", sa.Column("identity", sa.Text, nullable=False, server_default=sa.text("''")))
+    op.add_column("runs", sa.Column("identity", _text, nullable=False, server_default=sa.text("''")))
     _names()
     _undoing()
     _webhooks()
@@ -28,8 +29,8 @@ def upgrade() -> None:
 def _names() -> None:
     op.create_table(
         "run_names",
-        sa.Column("identity", sa.Text, nullable=False),
-        sa.Column("name", sa.String(300), nullable=False),
+        sa.Column("identity", _text, nullable=False),
+        sa.Column("name", _name, nullable=False),
         sa.Column("run_id", _id, nullable=False),
         sa.Column("thread_id", _id, nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
@@ -40,7 +41,7 @@ def _names() -> None:
     op.create_table(
         "early_cancels",
         sa.Column("run_id", _id, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("reason", _text, nullable=False),
         sa.Column("created_at", _timestamp, nullable=False),
         sa.PrimaryKeyConstraint("run_id", name="early_cancels_pkey"),
     )
@@ -73,8 +74,8 @@ def _webhooks() -> None:
         sa.Column("delivery_id", _id, nullable=False),
         sa.Column("run_id", _id, nullable=False),
         sa.Column("thread_id", _id, nullable=False),
-        sa.Column("identity", sa.Text, nullable=False),
-        sa.Column("url", sa.Text, nullable=False),
+        sa.Column("identity", _text, nullable=False),
+        sa.Column("url", _text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.Column("status", sa.String(12), nullable=False),
         sa.Column("tries", _document, nullable=False),

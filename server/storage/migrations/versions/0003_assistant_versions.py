@@ -12,7 +12,10 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_document = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_document = sa.JSON(none_as_null=True)
+_searched = _document.with_variant(JSONB(none_as_null=True), "postgresql")
+_text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_timestamp = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
 _KEPT = "assistant_id, version, graph_id, name, description, config, context, metadata"
 
 
@@ -21,13 +24,13 @@ def upgrade() -> None:
         "assistant_versions",
         sa.Column("assistant_id", sa.String(36), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("graph_id", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("description", sa.Text),
+        sa.Column("graph_id", _text, nullable=False),
+        sa.Column("name", _text, nullable=False),
+        sa.Column("description", _text),
         sa.Column("config", _document, nullable=False),
         sa.Column("context", _document, nullable=False),
-        sa.Column("metadata", _document, nullable=False),
-        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("metadata", _searched, nullable=False),
+        sa.Column("created_at", _timestamp, nullable=False),
         sa.ForeignKeyConstraint(
             ["assistant_id"],
             ["assistants.assistant_id"],

@@ -5,11 +5,16 @@ Revision ID: 0004
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+
+_text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_timestamp = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
+_vector = sa.LargeBinary().with_variant(ARRAY(sa.REAL), "postgresql")
 
 # LangGraph's times are UTC, to the second, and mostly do not say so.
 _MOVE = """
@@ -25,10 +30,10 @@ _MOVE = """
 def upgrade() -> None:
     op.create_table(
         "items",
-        sa.Column("namespace", sa.Text, nullable=False),
-        sa.Column("key", sa.Text, nullable=False),
-        sa.Column("created_at", sa.String(32), nullable=False),
-        sa.Column("updated_at", sa.String(32), nullable=False),
+        sa.Column("namespace", _text, nullable=False),
+        sa.Column("key", _text, nullable=False),
+        sa.Column("created_at", _timestamp, nullable=False),
+        sa.Column("updated_at", _timestamp, nullable=False),
         sa.Column("expires_at", sa.Float),
         sa.Column("ttl_seconds", sa.Float),
         sa.Column("value", sa.Text, nullable=False),
@@ -43,10 +48,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "item_vectors",
-        sa.Column("namespace", sa.Text, nullable=False),
-        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("namespace", _text, nullable=False),
+        sa.Column("key", _text, nullable=False),
         sa.Column("idx", sa.Integer, nullable=False),
-        sa.Column("vector", sa.LargeBinary, nullable=False),
+        sa.Column("vector", _vector, nullable=False),
         sa.ForeignKeyConstraint(
             ["namespace", "key"],
             ["items.namespace", "items.key"],
@@ -55,7 +60,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("namespace", "key", "idx", name="item_vectors_pkey"),
     )
-    if sa.inspect(op.get_bind()).has_table("store"):
+    if op.get_bind().dialect.name == "sqlite" and sa.inspect(op.get_bind()).has_table("store"):
         op.execute(_MOVE)
         op.drop_table("store")
         op.drop_table("store_migrations")

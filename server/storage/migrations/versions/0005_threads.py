@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 _id = sa.String(36)
-_timestamp = sa.String(32)
+_timestamp = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
 _strategies = "strategy IN ('delete', 'keep_latest')"
 
 # The scalars of a thread's metadata, one row each. Text and numbers keep the class that SQLite has for them;
@@ -51,20 +51,26 @@ _TRIGGERS = (
     f"CREATE TRIGGER threads_removed AFTER DELETE ON threads BEGIN {_remove_old}; END",
 )
 
+# PostgreSQL has an index of the metadata; only the time that a thread has to live is left to a trigger.
+_FUNCTION = """
+    CREATE FUNCTION threads_added() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO thread_ttls (thread_id, strategy, ttl_minutes, expires_at)
+        SELECT new.thread_id, strategy, ttl_minutes, to_char(
+            (new.created_at::timestamptz + make_interval(secs => ttl_minutes * 60)) AT TIME ZONE 'UTC',
+            'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+        FROM thread_ttl_default;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER threads_added AFTER INSERT ON threads FOR EACH ROW EXECUTE FUNCTION threads_added();
+"""
+
 
 def upgrade() -> None:
     op.drop_index("threads_updated_at_idx", "threads")
     for column in ("created_at", "updated_at", "state_updated_at"):
         op.create_index(f"threads_{column}_idx", "threads", [sa.text(f"{column} DESC"), "thread_id"])
     op.create_index("threads_status_idx", "threads", ["status", sa.text("updated_at DESC"), "thread_id"])
-    op.create_table(
-        "thread_metadata",
-        sa.Column("key", sa.Text, nullable=False),
-        sa.Column("value", sa.LargeBinary, nullable=False),
-        sa.Column("thread_id", _id, nullable=False),
-        sa.PrimaryKeyConstraint("key", "value", "thread_id", name="thread_metadata_pkey"),
-        sqlite_with_rowid=False,
-    )
     op.create_table(
         "thread_ttls",
         sa.Column("thread_id", _id, nullable=False),
@@ -91,6 +97,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("thread_id", name="thread_copies_pkey"),
     )
     connection = op.get_bind()
-    if connection.dialect.name == "sqlite":
-        for statement in (*_TRIGGERS, f"{_ADD} {_of_all}"):
-            connection.exec_driver_sql(statement)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_FUNCTION)
+        return
+    op.create_table(
+        "thread_metadata",
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.Column("thread_id", _id, nullable=False),
+        sa.PrimaryKeyConstraint("key", "value", "thread_id", name="thread_metadata_pkey"),
+        sqlite_with_rowid=False,
+    )
+    for statement in (*_TRIGGERS, f"{_ADD} {_of_all}"):
+        connection.exec_driver_sql(statement)
