@@ -64,18 +64,18 @@ async def start_process() -> AsyncIterator[Start]:
 
 
 @pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest) -> str:
+async def carried_by(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 async def any_broker(
-    engine: str, request: pytest.FixtureRequest, start_process: Start
+    carried_by: str, request: pytest.FixtureRequest, start_process: Start
 ) -> Callable[..., Awaitable[Broker]]:
     """A broker of each engine, with some limits."""
 
     async def make(**limits: float) -> Broker:
-        if engine == "memory":
+        if carried_by == "memory":
             return MemoryBroker(Limits(**limits))  # type: ignore[arg-type]
         redis = request.getfixturevalue("redis")
         return (await start_process(redis, uuid4().hex, **limits)).broker
@@ -84,8 +84,8 @@ async def any_broker(
 
 
 @pytest.fixture
-async def any_signals(engine: str, request: pytest.FixtureRequest, start_process: Start) -> Signals:
+async def any_signals(carried_by: str, request: pytest.FixtureRequest, start_process: Start) -> Signals:
     """Signals of each engine."""
-    if engine == "memory":
+    if carried_by == "memory":
         return LocalSignals()
     return (await start_process(request.getfixturevalue("redis"), uuid4().hex)).signals

@@ -1,8 +1,6 @@
 """Crons on a real database, with a clock that stands until the test moves it, and no worker."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +16,7 @@ from server.services.ticks import Ticks
 from server.services.webhook_policy import WebhookPolicy
 from server.storage import assistants, threads
 from server.storage import crons as statements
-from server.storage.checkpoints import open_saver
-from server.storage.database import SqliteDatabase
-from server.storage.migrate import migrate
+from server.storage.database import Database
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
 from server.streaming.signals import LocalSignals
@@ -49,13 +45,13 @@ class Clock:
 
 
 class Crontab:
-    """The services that crons need. A second one on the same path is another process, after a crash."""
+    """The services that crons need. A second one on the same database is another process, after a crash."""
 
-    def __init__(self, path: Path, clock: Clock, limits: CronLimits = LIMITS, runs_max: int = 100) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, limits: CronLimits = LIMITS, runs_max: int = 100
+    ) -> None:
         self.clock = clock
-        self.database = SqliteDatabase(path)
-        migrate(self.database)
-        open_saver(self.database)
+        self.database = database
         self.signals = LocalSignals()
         policy = WebhookPolicy(WebhookRules(), SystemResolver())
         graphs = (GRAPH, OTHER_GRAPH)
@@ -119,8 +115,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def crontab(tmp_path: Path, clock: Clock) -> AsyncIterator[Crontab]:
-    opened = Crontab(tmp_path / "graphwire.db", clock)
+async def crontab(database: Database, clock: Clock) -> Crontab:
+    opened = Crontab(database, clock)
     await opened.add_assistant(automatic(GRAPH, GRAPH, None))
-    yield opened
-    opened.database.close()
+    return opened

@@ -51,6 +51,22 @@ def schema(postgres: Postgres, new_schema: Callable[[], str]) -> Iterator[Schema
     made.close()
 
 
+@pytest.fixture
+def in_new_schema(
+    postgres: Postgres, new_schema: Callable[[], str]
+) -> Iterator[Callable[[], PostgresDatabase]]:
+    """Opens a schema of the test's own, which is empty, each time as one more process would."""
+    name, opened = new_schema(), []
+
+    def open_() -> PostgresDatabase:
+        opened.append(PostgresDatabase(postgres.uri, schema=name, connections=2))
+        return opened[-1]
+
+    yield open_
+    for database in opened:
+        database.close()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def kept_in(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -66,6 +82,7 @@ def open_database(kept_in: str, request: pytest.FixtureRequest, tmp_path: Path) 
         if kept_in == "sqlite":
             opened.append(SqliteDatabase(tmp_path / "graphwire.db"))
             migrate(opened[-1])
+            open_saver(opened[-1])
         else:
             opened.append(request.getfixturevalue("schema").open())
         return opened[-1]

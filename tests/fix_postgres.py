@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,11 +77,13 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """The cluster that tests share."""
-    cluster = Postgres(tmp_path_factory.mktemp("postgres"), "fsync=off", "full_page_writes=off")
+    folder = Path(tempfile.mkdtemp(prefix="graphwire-postgres-"))  # pytest keeps its own from other users
+    cluster = Postgres(folder, "fsync=off", "full_page_writes=off")
     yield cluster
     cluster.stop("immediate")
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

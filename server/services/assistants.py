@@ -1,7 +1,7 @@
 """Rules of assistants: graphs with settings under names and ids, their versions (contract/resources.md 3)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID, uuid5
@@ -163,7 +163,7 @@ class Assistants:
             self._check_graph(change.graph_id)
 
         def work(tx: Tx) -> Assistant:
-            before = self._get(tx, assistant_id)
+            before = self._get(tx, assistant_id, statements.get_to_change)
             after = changed(before, change)
             if after is before:
                 return before
@@ -185,8 +185,9 @@ class Assistants:
             await self._delete_threads(caller, assistant.assistant_id)
 
         def work(tx: Tx) -> bool:
-            crons.remove_of_assistant(tx, assistant.assistant_id)
-            return statements.remove(tx, assistant.assistant_id)
+            removed = statements.remove(tx, assistant.assistant_id)
+            crons.remove_of_assistant(tx, assistant.assistant_id)  # now that no more can come
+            return removed
 
         if not await self._database.write(work):
             raise _missing(assistant_id)
@@ -224,7 +225,7 @@ class Assistants:
         """
 
         def work(tx: Tx) -> Assistant:
-            now_is = self._get(tx, assistant_id)
+            now_is = self._get(tx, assistant_id, statements.get_to_change)
             was = statements.get_version(tx, now_is.assistant_id, version)
             if was is None:
                 raise NotFound(f"Version {version} of assistant {assistant_id} not found")
@@ -251,9 +252,11 @@ class Assistants:
         with suppress(NotFound):  # somebody else was faster
             await self._threads.delete(caller, thread_id)
 
-    def _get(self, tx: Tx, assistant_id: str) -> Assistant:
+    def _get(
+        self, tx: Tx, assistant_id: str, get: Callable[[Tx, str], Assistant | None] = statements.get
+    ) -> Assistant:
         """The assistant itself, whether or not its graph is served."""
-        found = statements.get(tx, id_of(assistant_id, self._graph_ids))
+        found = get(tx, id_of(assistant_id, self._graph_ids))
         if found is None:
             raise _missing(assistant_id)
         return found

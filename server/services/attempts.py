@@ -13,6 +13,7 @@ from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..storage import runs as statements
 from ..storage import threads, traces
 from ..storage.database import Database, Tx
+from ..storage.locks import lock_thread, lock_threads
 from ..streaming.broker import Broker, Entry
 from ..streaming.signals import Signals
 from .deliveries import enqueue
@@ -89,6 +90,7 @@ class Attempts:
 
     def _record(self, tx: Tx, run: Run, outcome: Outcome) -> ThreadStatus | None:
         """The status the thread is left in; None when the attempt does not own the run any more."""
+        lock_thread(tx, run.thread_id)
         at = now()
         own_error = outcome.error if outcome.status is not RunStatus.success else None
         if not statements.finish(tx, run, outcome.status, at, error=own_error, reason=outcome.reason):
@@ -108,10 +110,15 @@ class Attempts:
 
     async def hand_over(self, runs: Sequence[Run]) -> None:
         """The server goes down: these attempts are given up, and the next process goes on with their runs."""
-        with suppress(
-            StorageFull, StorageUnavailable
-        ):  # then they do count; the next process goes on all the same
-            await self._database.write(lambda tx: [statements.hand_over(tx, run) for run in runs])
+
+        def work(tx: Tx) -> None:
+            lock_threads(tx, (run.thread_id for run in runs))
+            for run in runs:
+                statements.hand_over(tx, run)
+
+        # Otherwise they do count; the next process goes on all the same.
+        with suppress(StorageFull, StorageUnavailable):
+            await self._database.write(work)
 
     async def recover(self) -> int:
         """What nobody executes any more, because its process crashed, waits again, or has had its tries.
@@ -121,15 +128,18 @@ class Attempts:
         """
 
         def work(tx: Tx) -> tuple[int, list[tuple[Run, Outcome, ThreadStatus]]]:
+            locked = statements.threads_of_orphans(tx)
+            lock_threads(tx, locked)
             over = [
-                (run, cancelled(run.stop or "", run.reason or "")) for run in statements.orphans_to_stop(tx)
+                (run, cancelled(run.stop or "", run.reason or ""))
+                for run in statements.orphans_to_stop(tx, locked)
             ]
             stopped = {run.run_id for run, _ in over}
-            spent = statements.spent_orphans(tx, self._attempts_max)
+            spent = statements.spent_orphans(tx, locked, self._attempts_max)
             over += [(run, _abandoned(run)) for run in spent if run.run_id not in stopped]
             ended = [(run, outcome, self._record(tx, run, outcome)) for run, outcome in over]
             told = [(run, outcome, left) for run, outcome, left in ended if left is not None]
-            return statements.requeue_orphans(tx), told
+            return statements.requeue_orphans(tx, locked), told
 
         count, ended = await self._database.write(work)
         for run, outcome, left in ended:

@@ -8,9 +8,10 @@ from ..clock import new_id, now
 from ..crons import Cron, CronLimits, CronQuery
 from ..errors import Conflict, Invalid, NotFound, RequestError
 from ..models import METADATA_BYTES_MAX, Caller, Json, Page, RunRequest
+from ..storage import assistants, threads
 from ..storage import crons as statements
-from ..storage import threads
 from ..storage.database import Database, Tx
+from ..storage.locks import lock, lock_thread
 from ..streaming.encode import encode
 from ..streaming.signals import Signals
 from . import run_plan
@@ -187,8 +188,12 @@ class Crons:
         return made
 
     def _add(self, tx: Tx, cron: Cron) -> Cron:
-        if cron.thread_id is not None and not threads.exists(tx, cron.thread_id):
-            raise missing(cron.thread_id)
+        if cron.thread_id is not None:
+            lock_thread(tx, cron.thread_id)
+            if not threads.exists(tx, cron.thread_id):
+                raise missing(cron.thread_id)
+        lock(tx, f"crons:{cron.identity}")
+        assistants.hold(tx, id_of(cron.assistant_id, self._graph_ids))
         assistant = resolve(tx, cron.assistant_id, self._graph_ids)
         if statements.count_of(tx, cron.identity) >= self._limits.per_identity:
             raise Conflict(f"You have {self._limits.per_identity} crons, the most allowed: delete some first")
@@ -214,7 +219,7 @@ class Crons:
         await self._webhooks.check(said.get("webhook"))
 
         def work(tx: Tx) -> Cron:
-            before = statements.get(tx, cron_id)
+            before = statements.get_to_change(tx, cron_id)
             if before is None:
                 raise _missing(cron_id)
             at = self._clock()

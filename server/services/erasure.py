@@ -10,6 +10,7 @@ from functools import partial
 
 from ..storage import crons, pruning, runs, threads, traces
 from ..storage.database import Database, Tx
+from ..storage.locks import lock_thread
 from ..storage.pruning import Piece
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
@@ -60,6 +61,7 @@ class Eraser:
         """Have the runs of a thread stopped, and wait until they are."""
 
         def work(tx: Tx) -> Displaced | None:
+            lock_thread(tx, thread_id)
             if not threads.exists(tx, thread_id) or not still(tx):
                 return None
             if still is _always:  # or its crons would begin runs again while it waits for the end of others
@@ -90,6 +92,7 @@ class Eraser:
         """Delete what is left. Nothing is, when it was a hidden thread that went with its run."""
 
         def work(tx: Tx) -> list[Ended] | None:
+            lock_thread(tx, thread_id)
             if not threads.exists(tx, thread_id):
                 return []
             if not still(tx):
@@ -127,6 +130,7 @@ def _outdated(tx: Tx, thread_id: str, keep: Keep) -> list[Piece]:
 
 def _take(thread_id: str, part: list[Piece], still: Still, tx: Tx) -> bool:
     """A run may have come that begins at one of them."""
+    lock_thread(tx, thread_id)
     if not _at_rest(tx, thread_id) or not still(tx):
         return False
     pruning.take(tx, thread_id, part)
@@ -134,6 +138,7 @@ def _take(thread_id: str, part: list[Piece], still: Still, tx: Tx) -> bool:
 
 
 def _forget_runs(tx: Tx, thread_id: str, still: Still) -> int:
+    lock_thread(tx, thread_id)
     if not still(tx):
         return 0
     return runs.remove_ended(tx, thread_id, newest=RUNS_AT_ONCE, most=RUNS_AT_ONCE)

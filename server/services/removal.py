@@ -11,6 +11,7 @@ from ..storage import runs, threads, traces
 from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import DatabaseSaver
 from ..storage.database import Database, Tx
+from ..storage.locks import lock_thread
 from ..streaming.broker import Broker
 from ..streaming.encode import encode
 from .admission import STOP_WAIT_SECONDS
@@ -64,6 +65,7 @@ class Removal:
         left = await self._state_before(run, before) if changed else None
 
         def work(tx: Tx) -> bool:
+            lock_thread(tx, run.thread_id)
             if traces.newest_without(tx, run.thread_id, run.run_id) != place:
                 return False
             traces.delete_run(tx, run.thread_id, run.run_id)

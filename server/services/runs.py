@@ -20,6 +20,7 @@ from ..models import (
 from ..storage import names, threads
 from ..storage import runs as statements
 from ..storage.database import Database, Tx
+from ..storage.locks import lock, lock_thread
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
 from . import naming, run_plan
@@ -102,6 +103,8 @@ class Runs:
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
 
         def work(tx: Tx) -> Admitted:
+            if thread_id is not None:
+                lock_thread(tx, thread_id)
             if first is not None:
                 first(tx)
             return self._admit(tx, caller, thread_id, request, used, starter)
@@ -165,6 +168,9 @@ class Runs:
         used: bool,
         starter: Starter | None,
     ) -> Admitted:
+        """On a thread that is locked. How many may wait is counted without a lock: some more may slip in."""
+        if request.run_id is not None:
+            lock(tx, f"run:{request.run_id}")  # against its own early cancel
         assistant = resolve(tx, request.assistant_id, self._graph_ids)
         if (named := naming.known(tx, caller, thread_id, request)) is not None:
             return self._named(tx, caller, request, assistant, named)
@@ -261,6 +267,7 @@ class Runs:
         over = await self._broker.thread_of(run_id) is not None
 
         def work(tx: Tx) -> bool:
+            lock(tx, f"run:{run_id}")
             run = statements.get(tx, None, run_id)
             known = over or run or names.get(tx, caller.identity, f"run {run_id}")
             if not known and names.count_early_cancels(tx, EARLY_CANCELS_MAX) < EARLY_CANCELS_MAX:
@@ -281,6 +288,7 @@ class Runs:
         """Have a run stopped, whoever asks. False when there is nothing to stop."""
 
         def work(tx: Tx) -> Displaced:
+            lock_thread(tx, thread_id)
             displaced = Displaced()
             run = statements.get(tx, thread_id, run_id)
             if run is not None and run.status.active:

@@ -23,6 +23,7 @@ from ..storage import runs
 from ..storage import threads as statements
 from ..storage.checkpoints import DatabaseSaver
 from ..storage.database import Database, Tx
+from ..storage.locks import lock_thread
 from ..storage.staged import StagedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode, raw
@@ -161,6 +162,7 @@ def _refuse_busy(tx: Tx, thread_id: str) -> None:
 
 def _commit(tx: Tx, thread: Thread, computed: _Computed) -> bool:
     """Checkpoints and row together. False when the thread is not what the change was computed from."""
+    lock_thread(tx, thread.thread_id)
     _refuse_busy(tx, thread.thread_id)
     changed_at = statements.changed_at(tx, thread.thread_id)
     if changed_at is None:
@@ -175,6 +177,7 @@ def _commit(tx: Tx, thread: Thread, computed: _Computed) -> bool:
 
 def _commit_new(new: NewThread, tx: Tx, thread: Thread, computed: _Computed) -> bool:
     """The thread with its past. False when somebody else has made one of that id."""
+    lock_thread(tx, thread.thread_id)
     if statements.exists(tx, thread.thread_id):
         return False
     add(tx, thread, new.ttl)

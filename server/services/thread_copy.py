@@ -13,6 +13,7 @@ from ..models import Caller, Thread
 from ..storage import pruning, threads, ttls
 from ..storage import thread_copies as statements
 from ..storage.database import Database, Tx
+from ..storage.locks import lock_thread, lock_threads
 from ..storage.pruning import Piece
 from .threads import later, missing
 
@@ -49,19 +50,30 @@ class ThreadCopies:
         if first:
             await self._database.write(lambda tx: statements.begin(tx, target))
         for part in first:
-            await self._database.write(partial(_copy_part, source.thread_id, target, part))
-        made = await self._database.write(lambda tx: _finish(tx, source, target, last))
+            if not await self._database.write(partial(_copy_part, source.thread_id, target, part)):
+                break  # and `_finish` will not find its note either
+        made = await self._database.write(lambda tx: _finish(tx, source, target, last, noted=bool(first)))
         if made is None:
             await discard(self._database, target)
         return made
 
 
 async def discard(database: Database, target: str) -> None:
-    """Take away what was copied for a thread that there will not be."""
-    while found := await database.read(lambda tx: pruning.everything(tx, target)):
-        for part in pruning.slices(found):
+    """Take away what was copied for a thread that there will not be.
+
+    The note goes last. Whoever copies may be another process: it finds no note, and begins anew.
+    """
+
+    def forget(tx: Tx) -> bool:
+        lock_thread(tx, target)
+        if threads.exists(tx, target) or not pruning.everything(tx, target, 1):
+            statements.forget(tx, target)
+            return True
+        return False
+
+    while not await database.write(forget):
+        for part in pruning.slices(await database.read(lambda tx: pruning.everything(tx, target))):
             await database.write(partial(_take, target, part))
-    await database.write(lambda tx: statements.forget(tx, target))
 
 
 def _find(tx: Tx, thread_id: str) -> _Source:
@@ -74,15 +86,26 @@ def _find(tx: Tx, thread_id: str) -> _Source:
     return _Source(thread_id, changed_at, [*pruning.slices(pieces)])
 
 
-def _copy_part(source: str, target: str, part: list[Piece], tx: Tx) -> None:
+def _copy_part(source: str, target: str, part: list[Piece], tx: Tx) -> bool:
+    """False when the copy was taken for one that nobody will finish."""
+    lock_threads(tx, (source, target))
+    if not statements.is_begun(tx, target):
+        return False
     statements.copy(tx, source, target, part)
+    return True
 
 
 def _take(target: str, part: list[Piece], tx: Tx) -> None:
-    pruning.take(tx, target, part)
+    """Unless it was finished meanwhile."""
+    lock_thread(tx, target)
+    if not threads.exists(tx, target):
+        pruning.take(tx, target, part)
 
 
-def _finish(tx: Tx, source: _Source, target: str, last: list[Piece]) -> Thread | None:
+def _finish(tx: Tx, source: _Source, target: str, last: list[Piece], *, noted: bool) -> Thread | None:
+    lock_threads(tx, (source.thread_id, target))
+    if noted and not statements.is_begun(tx, target):
+        return None
     if threads.changed_at(tx, source.thread_id) != source.changed_at:
         return None
     at = now()

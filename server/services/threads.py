@@ -19,6 +19,7 @@ from ..models import METADATA_BYTES_MAX, Caller, Json, Thread, ThreadStatus
 from ..storage import threads as statements
 from ..storage import ttls
 from ..storage.database import Database, Tx
+from ..storage.locks import lock_thread
 from ..streaming.broker import Broker
 from ..streaming.encode import encode
 from ..streaming.signals import Signals
@@ -83,6 +84,7 @@ class Threads:
         thread = new_thread(new.thread_id or new_id(), new.metadata)
 
         def work(tx: Tx) -> Thread:
+            lock_thread(tx, thread.thread_id)
             if new.thread_id is not None and (found := statements.get(tx, new.thread_id)):
                 if new.if_exists == "do_nothing":
                     return found
@@ -115,6 +117,7 @@ class Threads:
         """
 
         def work(tx: Tx) -> Thread | None:
+            lock_thread(tx, thread_id)
             found = statements.metadata_of(tx, thread_id)
             if found is None:
                 raise missing(thread_id)

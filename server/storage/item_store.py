@@ -23,6 +23,7 @@ from ..items import (
     ItemOperation,
     ItemPut,
     ItemSearch,
+    Namespace,
     NamespaceSearch,
     StoreRules,
 )
@@ -199,12 +200,18 @@ class _Batch:
             self._stale += [item for item in found if _is_stale(item, at)]
 
     def write(self, tx: Tx) -> None:
-        statements.refresh(tx, self._stale, seconds())
-        for index, each in enumerate(self._operations):
+        """What stands for one item in its order; items in theirs, so that no two wait for each other."""
+        statements.refresh(tx, sorted(self._stale, key=_name), seconds())
+        written = [
+            (index, each)
+            for index, each in enumerate(self._operations)
+            if isinstance(each, ItemPut | ItemDelete)
+        ]
+        for index, each in sorted(written, key=lambda one: _name(one[1])):
             if isinstance(each, ItemPut):
                 item = self._new(each, self._values[index])
                 statements.put(tx, item, self._vectors[index], seconds())
-            elif isinstance(each, ItemDelete):
+            else:
                 statements.remove(tx, each.namespace, each.key)
 
     def _new(self, asked: ItemPut, value: bytes) -> Item:
@@ -213,6 +220,10 @@ class _Batch:
         if ttl is None or ttl == math.inf:
             return Item(asked.namespace, asked.key, value, at, at)
         return Item(asked.namespace, asked.key, value, at, at, seconds() + ttl, ttl)
+
+
+def _name(one: Item | ItemPut | ItemDelete) -> tuple[Namespace, str]:
+    return one.namespace, one.key
 
 
 def _is_stale(item: Item, at: float) -> bool:

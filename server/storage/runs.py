@@ -3,6 +3,7 @@
 Each is built once: composing one costs SQLAlchemy more than SQLite takes to run it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, update
@@ -14,6 +15,7 @@ from .tables import runs, workers
 
 _COLUMNS = tuple(column for column in runs.c if column.name != "seq")
 _NAMES = tuple(column.name for column in _COLUMNS)
+ORPHANS_MAX = 1_000
 CLAIM_MAX = 1_000  # runs that are looked at for free threads
 _ACTIVE = (RunStatus.pending, RunStatus.running)
 
@@ -213,9 +215,15 @@ def ask_to_stop(tx: Tx, run_id: str, action: str, reason: str) -> bool:
     return tx.execute(statement).rowcount > 0
 
 
-def requeue_orphans(tx: Tx) -> int:
+def threads_of_orphans(tx: Tx) -> list[str]:
+    """Threads with a run that nobody executes any more: some of them, if there are very many."""
+    return list(tx.execute(select(runs.c.thread_id).where(_orphaned).limit(ORPHANS_MAX)).scalars())
+
+
+def requeue_orphans(tx: Tx, thread_ids: Sequence[str]) -> int:
     """What nobody executes any more waits again; its attempts stay counted. Returns how many runs."""
-    statement = update(runs).where(_orphaned).values(status=RunStatus.pending)
+    these = _orphaned & runs.c.thread_id.in_(thread_ids)
+    statement = update(runs).where(these).values(status=RunStatus.pending)
     return tx.execute(statement).rowcount
 
 
@@ -233,15 +241,16 @@ def hand_over(tx: Tx, run: Run) -> bool:
     return tx.execute(statement).rowcount > 0
 
 
-def orphans_to_stop(tx: Tx) -> list[Run]:
+def orphans_to_stop(tx: Tx, thread_ids: Sequence[str]) -> list[Run]:
     """Running runs that nobody executes any more, and that somebody has asked to stop."""
-    query = select(*_COLUMNS).where(_orphaned, runs.c.stop.is_not(None))
+    query = select(*_COLUMNS).where(_orphaned, runs.c.thread_id.in_(thread_ids), runs.c.stop.is_not(None))
     return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 
-def spent_orphans(tx: Tx, attempts_max: int) -> list[Run]:
+def spent_orphans(tx: Tx, thread_ids: Sequence[str], attempts_max: int) -> list[Run]:
     """Running runs that nobody executes any more, and that have used up their attempts."""
-    query = select(*_COLUMNS).where(_orphaned, runs.c.attempt - runs.c.handovers >= attempts_max)
+    spent = runs.c.attempt - runs.c.handovers >= attempts_max
+    query = select(*_COLUMNS).where(_orphaned, runs.c.thread_id.in_(thread_ids), spent)
     return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]
 
 

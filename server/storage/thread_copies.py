@@ -29,12 +29,18 @@ _writes = Statement(f"""
     FROM {{writes}} c WHERE {_HERE}
 """)
 _of_copy = thread_copies.c.thread_id == bindparam("of_thread")
+_is_begun = select(thread_copies.c.thread_id).where(_of_copy)
 _found = select(thread_copies.c.thread_id).limit(bindparam("most"))
 
 
 def begin(tx: Tx, target: str) -> None:
     """Note that pieces under this id are of no use unless `finish` is called."""
     tx.execute(insert(thread_copies).values(thread_id=target))
+
+
+def is_begun(tx: Tx, target: str) -> bool:
+    """Whether a copy is under way under this id."""
+    return tx.execute(_is_begun, {"of_thread": target}).first() is not None
 
 
 def copy(tx: Tx, source: str, target: str, pieces: Sequence[Piece]) -> None:

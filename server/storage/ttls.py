@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from ..models import ThreadStatus
 from ..threads import PruneStrategy, Ttl
 from .database import Tx
+from .locks import lock
 from .tables import thread_ttl_default, thread_ttls, threads
 
 _this = thread_ttls.c.thread_id == bindparam("of_thread")
@@ -85,6 +86,7 @@ def unchanged(tx: Tx, thread: Mortal) -> bool:
 
 def set_default(tx: Tx, ttl: Ttl | None) -> None:
     """What threads get that are made from now on and say nothing themselves."""
+    lock(tx, "thread_ttl_default")
     tx.execute(delete(thread_ttl_default))
     if ttl is not None:
         tx.execute(insert(thread_ttl_default).values(strategy=ttl.strategy, ttl_minutes=ttl.minutes))

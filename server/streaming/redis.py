@@ -134,6 +134,10 @@ class RedisBroker:
         """Whether all that was appended to a log of this process reaches Redis within some seconds."""
         return await self._here(self._writer.sent(run_id, seconds))
 
+    async def all_flushed(self, seconds: float) -> None:
+        """Before the process ends: wait, but not for ever, until Redis has all that was written here."""
+        await asyncio.gather(*(self._writer.sent(key, seconds) for key in self._writer.unsent()))
+
     # ------------------------------------------------------------------------------------- reading
 
     async def thread_of(self, run_id: str) -> str | None:

@@ -137,6 +137,10 @@ class Writer:
                 writing.waiters.discard(waiter)
         return writing is not None
 
+    def unsent(self) -> list[str]:
+        """The logs of which Redis does not have everything."""
+        return [key for key, writing in self._writing.items() if not writing.complete]
+
     async def work(self) -> None:
         """For ever: send what is new."""
         while True:

@@ -315,7 +315,7 @@ async def test_an_entry_larger_than_its_log_may_be_is_still_delivered(open_broke
 
 
 async def test_what_all_logs_may_hold_is_taken_from_finished_ones_first(
-    open_broker: OpenBroker, engine: str
+    open_broker: OpenBroker, carried_by: str
 ) -> None:
     broker = await open_broker(total_bytes_max=1_000_000)
     broker.append(RUN, Entry("values", os.urandom(400_000)))
@@ -324,7 +324,7 @@ async def test_what_all_logs_may_hold_is_taken_from_finished_ones_first(
     for _ in range(8):
         broker.append("busy", Entry("values", os.urandom(100_000)))
     assert (await held(broker, "busy")).lost == 0
-    if engine == "memory":  # others have it elsewhere
+    if carried_by == "memory":  # others have it elsewhere
         assert await broker.read(RUN, BEGINNING, 0) is None
 
 

@@ -285,13 +285,13 @@ async def test_whoever_waits_gets_the_last_entries_of_a_run_however_soon_its_log
 
 
 async def test_a_reader_of_a_long_run_loses_nothing_when_the_log_of_a_later_one_is_old(
-    any_broker: OpenBroker, engine: str
+    any_broker: OpenBroker, carried_by: str
 ) -> None:
     broker = await any_broker(replay_seconds=0)
     await a_run(broker, "long", "a", ends=False)
     seen = await broker.tail_of_thread(THREAD)
     await a_run(broker, "cancelled", "c")
-    if engine == "memory":  # Redis keeps it until it can be told of
+    if carried_by == "memory":  # Redis keeps it until it can be told of
         await expire_all(broker, "cancelled")
     await a_run(broker, "long", "b", ends=False)
     assert await followed(broker, seen) == ["b"]
@@ -302,13 +302,13 @@ async def test_a_reader_of_a_long_run_loses_nothing_when_the_log_of_a_later_one_
 
 
 async def test_a_run_that_was_cancelled_while_it_waited_is_told_of_however_long_that_took(
-    any_broker: OpenBroker, engine: str
+    any_broker: OpenBroker, carried_by: str
 ) -> None:
     broker = await any_broker(total_bytes_max=100_000)
     await a_run(broker, "long", "a", ends=False)
     await a_run(broker, "cancelled", "c")
     await a_run(broker, "large", os.urandom(100_000).hex(), thread="other")  # old ones make room for it
-    if engine == "memory":  # others have it elsewhere
+    if carried_by == "memory":  # others have it elsewhere
         assert await broker.tail("cancelled") is None
     await a_run(broker, "long", "b")
     assert await followed(broker) == ["a", "b", "c"]

@@ -1,6 +1,5 @@
 """Rules of crons on a real database: what one becomes when it is made and changed, how many there may be."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from server.errors import Conflict, Contradiction, Invalid, NotFound, RequestErr
 from server.models import Assistant, Caller, Page
 from server.services.assistants import automatic, automatic_id
 from server.services.crons import PAYLOAD_BYTES_MAX, request_of
+from server.storage.database import Database
 
 __all__ = ["clock", "crontab"]
 
@@ -106,8 +106,8 @@ async def test_a_cron_may_have_a_context_beside_its_own_key_in_the_configuration
 # ------------------------------------------------------------------------------------- limits
 
 
-async def test_a_caller_has_so_many_crons_and_another_his_own(tmp_path: Path, clock: Clock) -> None:
-    crontab = Crontab(tmp_path / "graphwire.db", clock, CronLimits(1, per_identity=2))
+async def test_a_caller_has_so_many_crons_and_another_his_own(database: Database, clock: Clock) -> None:
+    crontab = Crontab(database, clock, CronLimits(1, per_identity=2))
     first = await crontab.create()
     await crontab.create()
     with pytest.raises(Conflict, match="2 crons"):
@@ -115,18 +115,16 @@ async def test_a_caller_has_so_many_crons_and_another_his_own(tmp_path: Path, cl
     await crontab.crons.create(BOB, None, GRAPH, {"schedule": "* * * * *"})
     await crontab.crons.delete(ANN, first.cron_id)
     await crontab.create()
-    crontab.database.close()
 
 
-async def test_ticks_that_follow_too_closely_are_refused(tmp_path: Path, clock: Clock) -> None:
-    crontab = Crontab(tmp_path / "graphwire.db", clock, CronLimits(interval_seconds_min=60, per_identity=9))
+async def test_ticks_that_follow_too_closely_are_refused(database: Database, clock: Clock) -> None:
+    crontab = Crontab(database, clock, CronLimits(interval_seconds_min=60, per_identity=9))
     cron = await crontab.create("* * * * *")
     for schedule in ("* * * * * *", "* * * * * 0,30"):
         with pytest.raises(Invalid, match=r"schedule: .*60 is the least"):
             await crontab.create(schedule)
         with pytest.raises(Invalid, match=r"schedule: .*60 is the least"):
             await patched(crontab, cron, schedule=schedule)
-    crontab.database.close()
 
 
 async def test_metadata_stay_below_their_limit_also_when_they_grow(crontab: Crontab) -> None:
@@ -315,11 +313,12 @@ async def test_a_run_of_which_nothing_is_said_is_like_any_other(crontab: Crontab
     assert request_of(await crontab.create(stream_mode=[])).stream_mode == ("values",)
 
 
-async def test_the_graph_of_a_deleted_automatic_assistant_has_crons_too(tmp_path: Path, clock: Clock) -> None:
-    crontab = Crontab(tmp_path / "graphwire.db", clock)
+async def test_the_graph_of_a_deleted_automatic_assistant_has_crons_too(
+    database: Database, clock: Clock
+) -> None:
+    crontab = Crontab(database, clock)
     cron = await crontab.create(graph=GRAPH)
     clock.move(60)
     assert await crontab.fire() == 1
     assert len(await crontab.made(cron)) == 1
     await crontab.add_assistant(automatic(GRAPH, GRAPH, None))
-    crontab.database.close()

@@ -1,8 +1,7 @@
 """The life of a run: admitted, claimed, stopped, finished once, recovered; on a real database and log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,9 +30,7 @@ from server.services.runs import EARLY_CANCELS_MAX, Runs
 from server.services.webhook_policy import WebhookPolicy
 from server.storage import assistants, names, threads
 from server.storage import runs as statements
-from server.storage.checkpoints import open_saver
-from server.storage.database import SqliteDatabase, Tx
-from server.storage.migrate import migrate
+from server.storage.database import Database, Tx
 from server.streaming.broker import BEGINNING, END, Cursor, Entry
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
@@ -48,10 +45,8 @@ FAILED = Outcome(RunStatus.error, ThreadStatus.error, error={"error": "ValueErro
 class Server:
     """Runs with a database, a log and signals of their own, and no worker: the test is the worker."""
 
-    def __init__(self, path: Path, pending_max: int = 100, pending_of_one: int = 100) -> None:
-        self.database = SqliteDatabase(path)
-        migrate(self.database)
-        open_saver(self.database)
+    def __init__(self, database: Database, pending_max: int = 100, pending_of_one: int = 100) -> None:
+        self.database = database
         self.broker = MemoryBroker(Limits())
         signals = LocalSignals()
         pending = PendingLimits(pending_max, pending_of_one)
@@ -91,10 +86,8 @@ class Server:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    made = await Server(tmp_path / "graphwire.db").start()
-    yield made
-    made.database.close()
+async def server(database: Database) -> Server:
+    return await Server(database).start()
 
 
 # ------------------------------------------------------------------------------------- admission
@@ -145,23 +138,21 @@ async def test_a_refused_run_leaves_the_busy_one_alone(server: Server) -> None:
     assert await server.status(first.run_id) == "running"
 
 
-async def test_no_more_runs_wait_than_the_operator_allows(tmp_path: Path) -> None:
-    server = await Server(tmp_path / "graphwire.db", pending_max=2).start()
+async def test_no_more_runs_wait_than_the_operator_allows(database: Database) -> None:
+    server = await Server(database, pending_max=2).start()
     for _ in range(2):
         await server.create()
     with pytest.raises(Overloaded, match="2 runs are waiting"):
         await server.create()
-    server.database.close()
 
 
-async def test_a_run_that_is_refused_for_load_displaces_nobody(tmp_path: Path) -> None:
-    server = await Server(tmp_path / "graphwire.db", pending_max=1).start()
+async def test_a_run_that_is_refused_for_load_displaces_nobody(database: Database) -> None:
+    server = await Server(database, pending_max=1).start()
     running = await server.started()
     await server.create(None)
     with pytest.raises(Overloaded):
         await server.create(multitask_strategy="interrupt")
     assert (await server.run(running.run_id)).stop is None  # type: ignore[union-attr]
-    server.database.close()
 
 
 async def test_resuming_needs_a_thread(server: Server) -> None:
@@ -611,12 +602,11 @@ async def test_one_wrong_run_refuses_the_whole_batch(server: Server) -> None:
     assert await server.attempts.claim(10) == []
 
 
-async def test_a_batch_for_which_there_is_no_room_leaves_nothing(tmp_path: Path) -> None:
-    server = await Server(tmp_path / "graphwire.db", pending_max=2).start()
+async def test_a_batch_for_which_there_is_no_room_leaves_nothing(database: Database) -> None:
+    server = await Server(database, pending_max=2).start()
     with pytest.raises(Overloaded):
         await server.runs.create_batch(NOBODY, [RunRequest("g")] * 3)
     assert await server.attempts.claim(10) == []
-    server.database.close()
 
 
 async def test_cancelling_many_spares_those_not_meant(server: Server) -> None:

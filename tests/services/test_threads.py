@@ -3,9 +3,8 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,7 @@ from server.services.thread_search import ThreadSearch
 from server.services.threads import METADATA_KEYS_MAX, Threads
 from server.storage import pruning, runs, ttls
 from server.storage import threads as statements
-from server.storage.checkpoints import open_saver
-from server.storage.database import SqliteDatabase, Tx
-from server.storage.migrate import migrate
+from server.storage.database import Database, Tx
 from server.streaming.broker import GONE
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
@@ -54,10 +51,8 @@ WRITE = text(
 class Server:
     """Everything that is about threads, without a worker and without a clock."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = SqliteDatabase(path)
-        migrate(self.database)
-        open_saver(self.database)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.broker = MemoryBroker(Limits())
         self.signals = LocalSignals()
         self.threads = Threads(self.database, self.broker, self.signals)
@@ -115,10 +110,8 @@ class Server:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    made = Server(tmp_path / "db")
-    yield made
-    made.database.close()
+async def server(database: Database) -> Server:
+    return Server(database)
 
 
 @pytest.fixture

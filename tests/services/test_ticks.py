@@ -1,7 +1,6 @@
 """A tick makes one run, whatever happens at the same time, before and after."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from server.services.attempts import Attempts
 from server.services.erasure import Eraser
 from server.services.ticks import ON_TIME_SECONDS, Ticks
 from server.storage import threads
+from server.storage.database import Database
 
 __all__ = ["clock", "crontab"]
 
@@ -320,8 +320,8 @@ async def test_a_tick_without_its_graph_or_assistant_is_over_and_the_cron_waits(
     assert len(await crontab.made(cron)) == 1
 
 
-async def test_a_tick_that_finds_the_queue_full_stays_due(tmp_path: Path, clock: Clock) -> None:
-    crontab = Crontab(tmp_path / "graphwire.db", clock, runs_max=1)
+async def test_a_tick_that_finds_the_queue_full_stays_due(database: Database, clock: Clock) -> None:
+    crontab = Crontab(database, clock, runs_max=1)
     await crontab.create()
     late = await crontab.create()
     clock.move(60)
@@ -339,7 +339,6 @@ async def test_a_tick_that_finds_the_queue_full_stays_due(tmp_path: Path, clock:
     assert second in await crontab.due()
     await crontab.ticks.fire(second)
     assert len(await crontab.made(late)) + 1 == 2
-    crontab.database.close()
 
 
 async def test_a_tick_whose_webhook_cannot_be_reached_at_present_stays_due(

@@ -24,6 +24,7 @@ from server.storage import runs, threads, traces
 from server.storage.checkpoints import DatabaseSaver, open_saver
 from server.storage.checkpoints_postgres import INLINE_MAX
 from server.storage.database import Tx
+from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
 from server.storage.staged import StagedSaver
 from server.storage.tables import runs as runs_table
@@ -33,8 +34,8 @@ HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue("postgres_database")
+def kept_in() -> str:
+    return "postgres"
 
 
 @pytest.fixture
@@ -218,6 +219,31 @@ def test_what_is_written_while_a_run_is_taken_over_is_refused(
     assert blobs(database) == 0
 
 
+def test_nothing_is_left_of_a_thread_that_is_deleted_while_its_run_writes(
+    database: PostgresDatabase, saver: DatabaseSaver, run: Run
+) -> None:
+    mine = saver.fenced("r", 1)
+    made, versions = checkpoint(saver, ["value"])
+    held = Held(mine._put(HERE, made, {}, versions))
+
+    def delete(tx: Tx) -> None:
+        traces.delete_thread(tx, "t")
+        threads.remove(tx, "t")
+
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(database.write_now, held)
+        assert held.done.wait(10)
+        deleting = pool.submit(database.write_now, delete)
+        until_somebody_waits(database)
+        held.go.set()
+        writing.result(10)
+        deleting.result(10)
+    with pytest.raises(Superseded):
+        put(mine, "later")
+    assert rows(database, "SELECT thread_id FROM checkpoints") == []
+    assert blobs(database) == 0
+
+
 def test_writes_of_one_run_do_not_wait_for_each_other(
     database: PostgresDatabase, saver: DatabaseSaver, run: Run
 ) -> None:
@@ -236,9 +262,10 @@ def test_writes_of_one_run_do_not_wait_for_each_other(
 
 
 def test_many_that_start_at_once_make_the_tables_once(
-    postgres_schema: Callable[[], PostgresDatabase],
+    in_new_schema: Callable[[], PostgresDatabase],
 ) -> None:
-    opened = [postgres_schema() for _ in range(6)]
+    opened = [in_new_schema() for _ in range(6)]
+    migrate(opened[0])
     with ThreadPoolExecutor(6) as pool:
         savers = [*pool.map(open_saver, opened)]
     at = put(savers[0], "x")
@@ -247,7 +274,12 @@ def test_many_that_start_at_once_make_the_tables_once(
     assert versions == [(number,) for number in range(len(PostgresSaver.MIGRATIONS))]
 
 
-def test_tables_of_an_older_langgraph_are_brought_up_to_date(database: PostgresDatabase) -> None:
+def test_tables_of_an_older_langgraph_are_brought_up_to_date(
+    in_new_schema: Callable[[], PostgresDatabase],
+) -> None:
+    database = in_new_schema()
+    migrate(database)
+
     def older(tx: Tx) -> None:
         for number, migration in enumerate(PostgresSaver.MIGRATIONS[:6]):
             tx.exec_driver_sql(migration)

@@ -32,16 +32,13 @@ from server.storage.tables import metadata
 
 
 @pytest.fixture
-def database(
-    kept_in: str, tmp_path: Path, request: pytest.FixtureRequest, new_schema: Callable[[], str]
-) -> Iterator[AnyDatabase]:
+def database(kept_in: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AnyDatabase]:
     """One of its own: these tests break the version."""
     opened: AnyDatabase
     if kept_in == "sqlite":
         opened = SqliteDatabase(tmp_path / "graphwire.db")
     else:
-        uri = request.getfixturevalue("postgres").uri
-        opened = PostgresDatabase(uri, schema=new_schema(), connections=2)
+        opened = request.getfixturevalue("in_new_schema")()
     migrate(opened)
     yield opened
     opened.close()
