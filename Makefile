@@ -44,6 +44,7 @@ dev: $(VENV)/.installed ## Serve the sample graphs on port 8123 and reload on ch
 
 test: install node-packages services ## Run every test (ARGS="-k name" for some)
 	@$(OUR_PATH)
+	unset PYTHONDONTWRITEBYTECODE  # else every process compiles everything anew
 	# First what can share the machine, then what needs it alone. Status 5: ARGS chose none of them.
 	shared=0 alone=0
 	$(BIN)/python -m pytest $(ARGS) -m 'not alone' -n $(WORKERS) --dist loadfile --no-loadscope-reorder || shared=$$?

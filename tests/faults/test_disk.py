@@ -86,9 +86,9 @@ def test_a_run_whose_checkpoint_cannot_be_written_never_succeeds_and_ends_when_t
     with full_disk(server):
         node.write("still streaming")
         assert stream.next("custom").data == "still streaming"
-        waiting = server.log.count("waits for the disk")
+        waiting = server.log.count("waits for the database")
         node.finish()
-        until_logged(server, "waits for the disk", waiting + 1)
+        until_logged(server, "waits for the database", waiting + 1)
         assert server.get(run_of(stream))["status"] in ("pending", "running")
     run = ended(server, run_of(stream))
     assert run["status"] == "error"
@@ -106,9 +106,9 @@ def test_what_waited_for_a_thread_runs_when_there_is_space_again(server: Server,
     node = gate.node(graph_input)
     queued = server.post(f"/threads/{thread_id}/runs", {"assistant_id": "echo", "input": {"x": 1}})
     with full_disk(server):
-        waiting = server.log.count("waits for the disk")
+        waiting = server.log.count("waits for the database")
         node.finish()
-        until_logged(server, "waits for the disk", waiting + 1)
+        until_logged(server, "waits for the database", waiting + 1)
     assert ended(server, f"/threads/{thread_id}/runs/{queued['run_id']}")["status"] == "success"
 
 
@@ -144,7 +144,7 @@ def test_a_run_that_a_full_disk_kept_from_ending_ends_after_a_restart(tmp_path: 
         node = gate.node(graph_input)
         with full_disk(server):
             node.finish()
-            until_logged(server, "waits for the disk")
+            until_logged(server, "waits for the database")
             server.process.kill()
             server.process.wait()
         server = start(tmp_path)
@@ -163,7 +163,7 @@ def test_a_server_on_a_full_disk_stops_in_order_when_it_is_told_to(tmp_path: Pat
         node = gate.node(graph_input)
         with full_disk(server):
             node.finish()
-            until_logged(server, "waits for the disk")
+            until_logged(server, "waits for the database")
             server.process.terminate()
             assert server.process.wait(timeout=WAIT_SECONDS) == 0
     finally:
