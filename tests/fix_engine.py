@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-ENGINES = ["embedded"]  # with "distributed" here, everything in these folders runs on both
+ENGINES = ["embedded", "distributed"]
 ON_EVERY_ENGINE = [Path(__file__).parent / folder for folder in ("acceptance", "api")]
 
 
