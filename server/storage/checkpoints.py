@@ -8,7 +8,7 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,29 +20,28 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
-from . import checkpoints_postgres, checkpoints_sqlite
-from .checkpoints_postgres import PostgresStatements
+from . import checkpoints_sqlite
 from .checkpoints_sqlite import SqliteStatements
 from .database import Database, SqliteDatabase, Tx
-from .postgres import PostgresDatabase
 from .serializer import TolerantSerializer
 from .traces import note_writes
 
+if TYPE_CHECKING:
+    from .checkpoints_postgres import PostgresStatements
+    from .postgres import PostgresDatabase
+
 T = TypeVar("T")
-Statements = SqliteStatements | PostgresStatements
-_STATEMENTS: dict[str, Callable[..., Statements]] = {
-    "sqlite": SqliteStatements,
-    "postgresql": PostgresStatements,
-}
+Statements: TypeAlias = "SqliteStatements | PostgresStatements"
 
 
 class DatabaseSaver(BaseCheckpointSaver[str]):
     """Checkpoints in the database. `fenced()` makes one that writes for one attempt of one run."""
 
-    def __init__(self, database: Database, fence: tuple[str, int] | None = None) -> None:
+    def __init__(self, database: Database, statements: Callable[[Any, Any], Statements]) -> None:
         super().__init__(serde=TolerantSerializer())
         self._database = database
-        self._fence = fence
+        self._statements = statements
+        self._fence: tuple[str, int] | None = None
         self._own: set[str] = set()  # the checkpoints that this attempt has made; shared with copies
 
     def fenced(self, run_id: str, attempt: int) -> "DatabaseSaver":
@@ -55,7 +54,7 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
     get_next_version = SqliteStatements.get_next_version
 
     def _on(self, tx: Tx) -> Statements:
-        return _STATEMENTS[tx.dialect.name](tx.connection.driver_connection, self.serde)
+        return self._statements(tx.connection.driver_connection, self.serde)
 
     def _writing(
         self, call: Callable[[Statements], T], first: Callable[[Tx], None] | None = None
@@ -154,10 +153,13 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         )
 
 
-def open_saver(database: SqliteDatabase | PostgresDatabase) -> DatabaseSaver:
+def open_saver(database: "SqliteDatabase | PostgresDatabase") -> DatabaseSaver:
     """Bring LangGraph's tables up to date; the saver on this database."""
-    if isinstance(database, PostgresDatabase):
-        checkpoints_postgres.prepare(database)
-    else:
+    if isinstance(database, SqliteDatabase):
         checkpoints_sqlite.prepare(database)
-    return DatabaseSaver(database)
+        return DatabaseSaver(database, SqliteStatements)
+    # Its driver takes a third of a second to import: who uses SQLite is spared it.
+    from . import checkpoints_postgres
+
+    checkpoints_postgres.prepare(database)
+    return DatabaseSaver(database, checkpoints_postgres.PostgresStatements)

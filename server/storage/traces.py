@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 
 from . import blobs
 from .database import Tx
 from .layouts import Statement
+from .tables import runs
 
 _MINE = "SELECT c.checkpoint_id FROM checkpoints c WHERE c.thread_id = :thread_id AND {run_id} = :run_id"
 _newest = Statement("""
@@ -46,6 +47,7 @@ _undo = [
     """),
     Statement("DELETE FROM run_writes WHERE run_id = :run_id"),
 ]
+_lock_runs = select(runs.c.run_id).where(runs.c.thread_id == bindparam("of_thread")).with_for_update()
 _delete_thread = [
     Statement(f"DELETE FROM {table} WHERE thread_id = :thread_id")
     for table in ("checkpoints", "{writes}", "run_writes")
@@ -62,7 +64,11 @@ def note_writes(run_id: str, config: RunnableConfig, task_id: str, indexes: Iter
 
 
 def delete_thread(tx: Tx, thread_id: str) -> None:
-    """Delete every checkpoint of a thread, in the same transaction as its row."""
+    """Delete every checkpoint of a thread, in the same transaction as its row.
+
+    What its runs are writing ends first; from then on they wait here, and find that there is no such run.
+    """
+    tx.execute(_lock_runs, {"of_thread": thread_id})
     for statement in _delete_thread:
         tx.execute(statement.on(tx), {"thread_id": thread_id})
     blobs.delete_thread(tx, thread_id)
@@ -70,10 +76,10 @@ def delete_thread(tx: Tx, thread_id: str) -> None:
 
 def delete_run(tx: Tx, thread_id: str, run_id: str) -> None:
     """Undo what one run wrote: the thread is as before it (contract/runs.md 13, 14)."""
-    for statement in _delete_mine:
-        tx.execute(statement.on(tx), {"thread_id": thread_id, "run_id": run_id})
     for statement in _undo:
         tx.execute(statement.on(tx), {"run_id": run_id})
+    for statement in _delete_mine:
+        tx.execute(statement.on(tx), {"thread_id": thread_id, "run_id": run_id})
     blobs.delete_unneeded(tx, thread_id, run_id)
 
 

@@ -219,6 +219,31 @@ def test_what_is_written_while_a_run_is_taken_over_is_refused(
     assert blobs(database) == 0
 
 
+def test_nothing_is_left_of_a_thread_that_is_deleted_while_its_run_writes(
+    database: PostgresDatabase, saver: DatabaseSaver, run: Run
+) -> None:
+    mine = saver.fenced("r", 1)
+    made, versions = checkpoint(saver, ["value"])
+    held = Held(mine._put(HERE, made, {}, versions))
+
+    def delete(tx: Tx) -> None:
+        traces.delete_thread(tx, "t")
+        threads.remove(tx, "t")
+
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(database.write_now, held)
+        assert held.done.wait(10)
+        deleting = pool.submit(database.write_now, delete)
+        until_somebody_waits(database)
+        held.go.set()
+        writing.result(10)
+        deleting.result(10)
+    with pytest.raises(Superseded):
+        put(mine, "later")
+    assert rows(database, "SELECT thread_id FROM checkpoints") == []
+    assert blobs(database) == 0
+
+
 def test_writes_of_one_run_do_not_wait_for_each_other(
     database: PostgresDatabase, saver: DatabaseSaver, run: Run
 ) -> None:

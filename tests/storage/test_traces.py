@@ -107,6 +107,15 @@ async def test_an_answer_that_is_undone_can_be_given_again(database: Any, saver:
     assert (await graph_on(saver).aget_state(HERE)).values["log"] == ["in", "note", "answer no"]
 
 
+def test_nothing_is_left_of_a_run_that_took_two_attempts(database: Any, saver: DatabaseSaver) -> None:
+    begin(database, saver, "r")
+    at = saver.fenced("r", 1).put(HERE, empty_checkpoint(), {"run_id": "r"}, {})  # type: ignore[typeddict-unknown-key]
+    for word in ("first", "second"):  # as one that begins anew where the one before has stopped
+        saver.fenced("r", 1).put_writes(at, [("log", word)], "task")
+    database.write_now(lambda tx: traces.delete_run(tx, "t", "r"))
+    assert not any(stored(database))
+
+
 async def test_the_state_before_a_run_is_what_deleting_it_leaves(database: Any, saver: DatabaseSaver) -> None:
     await do(database, saver, "asks", {"log": ["in"]})
     before = await graph_on(saver).aget_state(HERE)
