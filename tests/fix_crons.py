@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from server.clock import now
 from server.crons import Cron, CronLimits, Tick
@@ -95,15 +96,18 @@ class Crontab:
 
     async def made(self, cron: Cron) -> list[Run]:
         """The runs of a cron, wherever they are, the oldest first."""
-        query = "SELECT run_id, thread_id FROM runs WHERE metadata ->> 'cron_id' = ? ORDER BY seq"
-        rows = await self.database.read(lambda tx: tx.exec_driver_sql(query, (cron.cron_id,)).all())
+        query = text("SELECT run_id, thread_id FROM runs WHERE metadata ->> 'cron_id' = :cron ORDER BY seq")
+        rows = await self.database.read(lambda tx: tx.execute(query, {"cron": cron.cron_id}).all())
         return [await self.runs.get(ANN, thread_id, run_id) for run_id, thread_id in rows]
 
     async def spoil(self, cron: Cron, **columns: str) -> None:
         """What no call can do to a cron."""
-        change = ", ".join(f"{name} = ?" for name in columns)
-        query, values = f"UPDATE crons SET {change} WHERE cron_id = ?", (*columns.values(), cron.cron_id)
-        await self.database.write(lambda tx: tx.exec_driver_sql(query, values).rowcount)
+        change = ", ".join(f"{name} = :{name}" for name in columns)
+        query, values = (
+            text(f"UPDATE crons SET {change} WHERE cron_id = :cron"),
+            {**columns, "cron": cron.cron_id},
+        )
+        await self.database.write(lambda tx: tx.execute(query, values).rowcount)
 
     async def stored(self, cron: Cron) -> Cron | None:
         return await self.database.read(lambda tx: statements.get(tx, cron.cron_id))

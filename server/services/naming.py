@@ -13,6 +13,7 @@ from ..errors import Conflict, Invalid
 from ..models import Caller, RunRequest
 from ..storage import names
 from ..storage.database import Database, Tx
+from ..storage.locks import lock
 from ..storage.names import Named
 
 NAMES_SECONDS = 86_400.0
@@ -26,6 +27,7 @@ def known(tx: Tx, caller: Caller, thread_id: str | None, request: RunRequest) ->
     """
     found: Named | None = None
     for name in _names(request):
+        lock(tx, f"{name} of {caller.identity}")  # until the run of the first who says it is there
         named = names.get(tx, caller.identity, name)
         if named is None:
             continue

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import TooLarge
 from .database import Tx
 
+CANCELED = "57014"  # what PostgreSQL says of a statement that took too long
 STEPS = 50_000  # of SQLite's machine between two looks at the clock: a few milliseconds
 
 
@@ -32,7 +32,7 @@ def _postgresql(tx: Tx, seconds: float, problem: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as failure:
-        if isinstance(failure.orig, QueryCanceled):
+        if getattr(failure.orig, "sqlstate", None) == CANCELED:
             raise TooLarge(problem) from failure
         raise
     tx.exec_driver_sql("SET LOCAL statement_timeout TO DEFAULT")

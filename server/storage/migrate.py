@@ -4,8 +4,8 @@ All of it happens in one transaction. Any number of processes may call at once: 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -16,21 +16,23 @@ from sqlalchemy.exc import DBAPIError
 
 from ..errors import ConfigError, StorageFull, StorageUnavailable
 from .database import SqliteDatabase, Tx
-from .postgres import PostgresDatabase
+
+if TYPE_CHECKING:  # whoever serves from SQLite is spared the driver
+    from .postgres import PostgresDatabase
 
 _HERE = Path(__file__).parent / "migrations"
 _EXISTS = text("SELECT to_regnamespace(:schema) IS NOT NULL")
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('graphwire:migrate:' || :schema, 0))")
 
 
-def migrate(database: SqliteDatabase | PostgresDatabase, revision: str = "head") -> None:
+def migrate(database: "SqliteDatabase | PostgresDatabase", revision: str = "head") -> None:
     """Run the missing migrations. Raises ConfigError: a newer database, a full disk, no permission."""
     config = Config()
     config.set_main_option("script_location", str(_HERE))
 
     def work(tx: Tx) -> None:
         tx.exec_driver_sql("SELECT 1")  # from here on Alembic sees a transaction, and leaves its end to us
-        if isinstance(database, PostgresDatabase):
+        if not isinstance(database, SqliteDatabase):
             tx.execute(_LOCK, {"schema": database.schema})
             # Who may not make schemas may use one that there is.
             if not tx.execute(_EXISTS, {"schema": database.schema}).scalar_one():
@@ -44,7 +46,7 @@ def migrate(database: SqliteDatabase | PostgresDatabase, revision: str = "head")
             database.write_now(work)
     except CommandError as failure:
         raise ConfigError(f"{_name(database)} was made by a newer version: {failure}") from failure
-    except (DBAPIError, psycopg.Error, StorageFull, StorageUnavailable) as failure:
+    except (DBAPIError, StorageFull, StorageUnavailable) as failure:
         cause = failure.orig if isinstance(failure, DBAPIError) else failure
         raise ConfigError(f"cannot prepare the database {_name(database)}: {cause}") from failure
 
@@ -53,6 +55,6 @@ def _present(tx: Tx) -> str | None:
     return MigrationContext.configure(tx).get_current_revision()
 
 
-def _name(database: SqliteDatabase | PostgresDatabase) -> str:
+def _name(database: "SqliteDatabase | PostgresDatabase") -> str:
     found = str(database.engine.url.database)
-    return f"{found} (schema {database.schema})" if isinstance(database, PostgresDatabase) else found
+    return found if isinstance(database, SqliteDatabase) else f"{found} (schema {database.schema})"

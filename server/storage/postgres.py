@@ -150,8 +150,9 @@ class PostgresDatabase:
 
 def _give_up(tx: Tx) -> None:
     """Undo. Where the connection is broken SQLAlchemy sees it by this, and trusts none that is as old."""
-    with suppress(DBAPIError):
-        tx.exec_driver_sql("ROLLBACK")
+    if not tx.invalidated:
+        with suppress(DBAPIError):
+            tx.exec_driver_sql("ROLLBACK")
 
 
 def _is_away(cause: BaseException | None) -> bool:

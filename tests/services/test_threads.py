@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fix_database import only_sqlite
 from sqlalchemy import text
 
 from server.clock import new_id, now
@@ -23,6 +24,7 @@ from server.services.threads import METADATA_KEYS_MAX, Threads
 from server.storage import pruning, runs, ttls
 from server.storage import threads as statements
 from server.storage.database import Database, Tx
+from server.storage.postgres import PostgresDatabase
 from server.streaming.broker import GONE
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
@@ -41,11 +43,25 @@ NOBODY = Caller()
 AT_ONCE = 1e-9  # minutes: over as soon as anybody looks
 SOON = Ttl(PruneStrategy.delete, AT_ONCE)
 LONG = Ttl(PruneStrategy.delete, 60)
-CHECKPOINT = text("INSERT INTO checkpoints VALUES (:thread, :ns, :id, :parent, 'msgpack', :blob, :metadata)")
-WRITE = text(
-    "INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, "
-    "value) VALUES (:thread, :ns, :id, 'task', '', 0, 'c', 'msgpack', :blob)"
-)
+ADD_CHECKPOINT = {
+    "sqlite": text(
+        "INSERT INTO checkpoints VALUES (:thread, :ns, :id, :parent, 'msgpack', :blob, :metadata)"
+    ),
+    "postgresql": text(
+        "INSERT INTO checkpoints VALUES (:thread, :ns, :id, :parent, 'msgpack', "
+        "jsonb_build_object('x', encode(:blob, 'escape')), convert_from(:metadata, 'UTF8')::jsonb)"
+    ),
+}
+ADD_WRITE = {
+    "sqlite": text(
+        "INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, "
+        "type, value) VALUES (:thread, :ns, :id, 'task', '', 0, 'c', 'msgpack', :blob)"
+    ),
+    "postgresql": text(
+        "INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, "
+        "channel, type, blob) VALUES (:thread, :ns, :id, 'task', '', 0, 'c', 'msgpack', :blob)"
+    ),
+}
 
 
 class Server:
@@ -53,6 +69,7 @@ class Server:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.writes = "checkpoint_writes" if isinstance(database, PostgresDatabase) else "writes"
         self.broker = MemoryBroker(Limits())
         self.signals = LocalSignals()
         self.threads = Threads(self.database, self.broker, self.signals)
@@ -75,14 +92,15 @@ class Server:
                 told = {"thread": thread_id, "ns": namespace, "id": id_, "blob": b"x" * size}
                 metadata = json.dumps({"thread_id": thread_id, "step": number, "pi": 0.1}).encode()
                 parent = ids[number - 1] if number else None
-                tx.execute(CHECKPOINT, {**told, "parent": parent, "metadata": metadata})
-                tx.execute(WRITE, told)
+                tx.execute(ADD_CHECKPOINT[tx.dialect.name], {**told, "parent": parent, "metadata": metadata})
+                tx.execute(ADD_WRITE[tx.dialect.name], told)
 
         await self.database.write(work)
         return ids
 
     async def rows(self, query: str, **arguments: Any) -> list[tuple[Any, ...]]:
-        return await self.database.read(lambda tx: [tuple(row) for row in tx.execute(text(query), arguments)])
+        statement = text(query.replace("FROM writes", f"FROM {self.writes}"))
+        return await self.database.read(lambda tx: [tuple(row) for row in tx.execute(statement, arguments)])
 
     async def kept(self, thread_id: str) -> dict[str, int]:
         """How many rows of each table belong to a thread."""
@@ -221,7 +239,7 @@ async def test_of_a_thread_that_keeps_its_latest_state_the_past_goes_again_and_a
         await server.database.write(
             lambda tx: tx.execute(text("DELETE FROM checkpoints")).rowcount  # to begin anew
         )
-        await server.database.write(lambda tx: tx.execute(text("DELETE FROM writes")).rowcount)
+        await server.database.write(lambda tx: tx.execute(text(f"DELETE FROM {server.writes}")).rowcount)
         ids = await server.past(thread_id, 3)
         await sweeping.sweep()
         assert await server.rows("SELECT checkpoint_id FROM checkpoints") == [(ids[-1],)]
@@ -644,6 +662,7 @@ async def test_a_past_without_end_is_not_copied(server: Server, monkeypatch: pyt
 # ---------------------------------------------------------------------------------- what a thread takes
 
 
+@only_sqlite
 async def test_every_byte_of_a_thread_is_counted_once(server: Server) -> None:
     thread_id = await server.new()
     await server.past(thread_id, 45, size=100)  # blobs that nobody can take apart: they count as a whole
