@@ -8,4 +8,5 @@ pytest_plugins = [
     "fix_postgres",
     "fix_redis",
     "fix_broker",
+    "fix_proxy",
 ]

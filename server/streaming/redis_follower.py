@@ -110,6 +110,11 @@ class Follower:
             return False
         return True
 
+    async def before(self, thread_id: str) -> None:
+        """A log of this thread begins here: those who follow it here must know of the earlier ones first."""
+        if thread_id in self._threads:
+            await self.rows(thread_id)
+
     async def rows(self, thread_id: str) -> tuple[list[Row], Cursor]:
         """What Redis knows of the logs of a thread, and the place before all that begin from now on.
 
