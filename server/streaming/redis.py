@@ -136,6 +136,10 @@ class RedisBroker:
         """Whether all that was appended to a log of this process reaches Redis within some seconds."""
         return await self._here(self._writer.sent(run_id, seconds))
 
+    async def drain(self, seconds: float) -> bool:
+        """Before this process ends: whether all that it wrote reaches Redis within some seconds."""
+        return await self._here(self._writer.all_sent(seconds))
+
     # ------------------------------------------------------------------------------------- reading
 
     async def thread_of(self, run_id: str) -> str | None:

@@ -82,7 +82,10 @@ class RedisLink:
         self._when_back.append(call)
 
     async def ask(self, *commands: Command, seconds: float | None = None) -> list[Any]:
-        """Their answers, or what went wrong with one of them. Raises Away, at once if that is known."""
+        """Their answers, or what went wrong with one of them. Raises Away, at once if that is known.
+
+        Who cannot wait for long asks for an answer within `seconds`: that it is late says nothing yet.
+        """
         if self.away:
             raise Away
         try:
@@ -92,7 +95,8 @@ class RedisLink:
                     await self._load()
                     answers = await self._execute(commands)
         except _FAILURES as failure:
-            self._lose(failure)
+            if seconds is None or not isinstance(failure, TimeoutError):
+                self._lose(failure)
             raise Away from failure
         _heed_cancel()
         for answer in answers:

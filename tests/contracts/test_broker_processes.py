@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from fix_broker import Start
+from fix_broker import Process, Start
 from fix_proxy import Proxy
 from fix_redis import Redis
 
@@ -388,6 +388,26 @@ async def test_a_graph_on_another_event_loop_writes_through_the_broker(
     assert await everything(there.broker) == [number(index) for index in range(1_000)]
 
 
+async def test_processes_on_event_loops_of_their_own_meet(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    here = await start_process(redis, namespace)
+
+    async def write() -> None:
+        process = await Process(redis.uri, namespace).start()
+        await process.broker.begin(RUN, THREAD, 1)
+        for index in range(2_000):
+            process.broker.append(RUN, token(index))
+        await process.broker.end(RUN, b"{}")
+        assert await process.broker.drain(LONG)
+        await process.stop()
+
+    here.broker.open(RUN, THREAD)
+    reading = asyncio.ensure_future(everything(here.broker))
+    await asyncio.to_thread(asyncio.run, write())
+    assert await reading == [token(index) for index in range(2_000)]
+
+
 async def test_a_log_whose_writer_died_is_found_by_who_waits_for_it_and_can_be_closed(
     redis: Redis, start_process: Start, namespace: str
 ) -> None:
@@ -432,6 +452,60 @@ async def test_two_projects_share_a_redis_and_see_nothing_of_each_other(
     assert await one.broker.flushed(RUN, LONG)
     assert await other.broker.tail(RUN) is None
     assert not (await other.broker.follow(THREAD, BEGINNING, 0)).entries
+
+
+async def test_a_redis_with_a_password_and_a_database_of_many(
+    own_redis: Redis, start_process: Start, namespace: str
+) -> None:
+    plain = await start_process(own_redis, namespace)
+    await plain.link.ask(("CONFIG", "SET", "requirepass", "p@ss/word"))
+    uri = f"redis://:p%40ss%2Fword@127.0.0.1:{own_redis.port}/3"
+    here, there = [await start_process(uri, namespace) for _ in range(2)]
+    await here.broker.begin(RUN, THREAD, 1)
+    await here.broker.end(RUN, b"[1]")
+    assert await here.broker.flushed(RUN, LONG)
+    assert await there.broker.ended(RUN, LONG) == Entry(END, b"[1]")
+    assert await plain.link.ask(("DBSIZE",)) == [0]
+
+
+async def test_a_redis_whose_memory_is_full_gets_the_rest_when_it_has_room(
+    own_redis: Redis, start_process: Start, namespace: str
+) -> None:
+    here, there = [await start_process(own_redis, namespace) for _ in range(2)]
+    await here.broker.begin(RUN, THREAD, 1)
+    here.broker.append(RUN, number(0))
+    assert await here.broker.flushed(RUN, LONG)
+    await there.link.ask(("CONFIG", "SET", "maxmemory", "1mb"))
+    for index in range(1, 50):
+        here.broker.append(RUN, number(index))
+    assert not await here.broker.flushed(RUN, 0.1)
+    await here.broker.begin("other", "other", 1)  # goes on without
+    here.broker.append("other", number(0))
+    await there.link.ask(("CONFIG", "SET", "maxmemory", "0"))
+    for key in (RUN, "other"):
+        await here.broker.end(key, b"{}")
+        assert await here.broker.flushed(key, LONG)
+    assert await everything(there.broker) == [number(index) for index in range(50)]
+    assert await everything(there.broker, "other") == [number(0)]
+
+
+async def test_windows_of_a_long_log_are_trimmed_and_who_comes_late_is_told(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    here = await start_process(redis, namespace, entries_max=3_000)
+    there = await start_process(redis, namespace)
+    await here.broker.begin(RUN, THREAD, 1)
+    for index in range(10_000):
+        here.broker.append(RUN, token(index))
+        if index % 100 == 0:
+            await here.broker.flushed(RUN, LONG)
+    await here.broker.end(RUN, b"{}")
+    assert await here.broker.flushed(RUN, LONG)
+    batch = await there.broker.read(RUN, BEGINNING, LONG)
+    assert batch is not None
+    assert 10_000 - 3_000 - 2 * 1024 <= batch.lost <= 10_000 - 2_000
+    assert batch.entries[0] == token(batch.lost)
+    assert (await everything(there.broker, after=batch.last))[-1] == token(9_999)
 
 
 async def test_nothing_stays_in_redis_for_ever(
