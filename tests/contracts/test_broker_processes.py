@@ -454,6 +454,30 @@ async def test_two_projects_share_a_redis_and_see_nothing_of_each_other(
     assert not (await other.broker.follow(THREAD, BEGINNING, 0)).entries
 
 
+async def test_a_redis_that_comes_back_as_it_was_before_is_brought_up_to_date(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    """As after a failover to a replica that was behind."""
+    here, there = [await start_process(redis, namespace) for _ in range(2)]
+    await here.broker.begin(RUN, THREAD, 1)
+    reading = asyncio.ensure_future(everything(there.broker))
+    for index in range(300):
+        here.broker.append(RUN, token(index))
+        if index == 100:
+            assert await here.broker.flushed(RUN, LONG)
+            (keys,) = await there.link.ask(("KEYS", f"{namespace}:*"))
+            dumps = await there.link.ask(*(("DUMP", key) for key in keys))
+        if index == 200:
+            assert await here.broker.flushed(RUN, LONG)
+            again = zip(keys, dumps, strict=True)
+            await there.link.ask(*(("RESTORE", key, 60_000, dump, "REPLACE") for key, dump in again))
+    await here.broker.end(RUN, b"{}")
+    expected = [token(index) for index in range(300)]
+    assert await reading == expected
+    assert await here.broker.flushed(RUN, LONG)
+    assert await everything((await start_process(redis, namespace)).broker) == expected
+
+
 async def test_a_redis_with_a_password_and_a_database_of_many(
     own_redis: Redis, start_process: Start, namespace: str
 ) -> None:
@@ -465,7 +489,9 @@ async def test_a_redis_with_a_password_and_a_database_of_many(
     await here.broker.end(RUN, b"[1]")
     assert await here.broker.flushed(RUN, LONG)
     assert await there.broker.ended(RUN, LONG) == Entry(END, b"[1]")
-    assert await plain.link.ask(("DBSIZE",)) == [0]
+    (keyspace,) = await there.link.ask(("INFO", "keyspace"))
+    assert "db3" in keyspace
+    assert "db0" not in keyspace
 
 
 async def test_a_redis_whose_memory_is_full_gets_the_rest_when_it_has_room(
