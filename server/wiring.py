@@ -114,9 +114,13 @@ async def distributed(
             "carry signals": signals.work,
             "close logs": lambda: every(CLOSING_SECONDS, closer.close),
         }
-        async with going(works), running(project, settings, engine, url, role) as backend:
-            yield backend
-            await broker.all_flushed(FLUSH_SECONDS)
+        try:
+            async with going(works), running(project, settings, engine, url, role) as backend:
+                yield backend
+                await backend.drain()
+                await broker.drain(FLUSH_SECONDS)
+        finally:
+            await link.close()
     finally:
         database.close()
 

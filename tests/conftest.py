@@ -17,4 +17,5 @@ pytest_plugins = [
     "fix_cluster",
     "fix_database",
     "fix_broker",
+    "fix_async_proxy",
 ]

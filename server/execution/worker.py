@@ -59,7 +59,7 @@ class Worker:
                 self._execute(run)
             self._claiming = False
             self._tell_drain()
-            if not claimed or len(claimed) < free:
+            if not claimed:  # else those that were passed over may be free by now
                 await self._signals.wait("runs", await self._pause())
 
     async def _claim(self, free: int) -> list[Run]:

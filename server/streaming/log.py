@@ -122,7 +122,9 @@ class Log:
         with self.lock:
             return next(self.entries.entries(self._next - 1))
 
-    def slice(self, after: Cursor) -> Batch:
+    def slice(
+        self, after: Cursor, entries_max: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
+    ) -> Batch:
         """What comes after a place, as much as one read takes."""
         with self.lock:
             wanted = after.offset + 1
@@ -133,17 +135,18 @@ class Log:
             if after.epoch != self.epoch or wanted > self._next:
                 wanted = 0  # a place this log never had: everything, rather than a silent nothing
             start = max(wanted, self.entries.base)
-            return Batch(_at_most(self.entries.entries(start)), Cursor(self.epoch, start), start - wanted)
+            found = _at_most(self.entries.entries(start), entries_max, bytes_max)
+            return Batch(found, Cursor(self.epoch, start), start - wanted)
 
 
-def _at_most(entries: Iterable[Entry]) -> list[Entry]:
+def _at_most(entries: Iterable[Entry], entries_max: int, bytes_max: int) -> list[Entry]:
     """As many entries as fit one read; always the first, however large."""
     found: list[Entry] = []
     size = 0
     for entry in entries:
         found.append(entry)
         size += len(entry.data) + len(entry.shared)
-        if size > READ_BYTES_MAX or len(found) == READ_ENTRIES_MAX:
+        if size > bytes_max or len(found) == entries_max:
             break
     return found
 

@@ -8,6 +8,7 @@ loses no token: the writer still has them.
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -80,6 +81,7 @@ class RedisBroker:
             if answer[0] == b"fenced":
                 return None
             epoch, sent = int(answer[1]), int(answer[2])
+            await self._follower.before(thread_id)
         except Away:
             return self._begin_alone(log, attempt, mine)
         if not mine and sent:
@@ -134,9 +136,9 @@ class RedisBroker:
         """Whether all that was appended to a log of this process reaches Redis within some seconds."""
         return await self._here(self._writer.sent(run_id, seconds))
 
-    async def all_flushed(self, seconds: float) -> None:
-        """Before the process ends: wait, but not for ever, until Redis has all that was written here."""
-        await asyncio.gather(*(self._writer.sent(key, seconds) for key in self._writer.unsent()))
+    async def drain(self, seconds: float) -> bool:
+        """Before this process ends: whether all that it wrote reaches Redis within some seconds."""
+        return await self._here(self._writer.all_sent(seconds))
 
     # ------------------------------------------------------------------------------------- reading
 
@@ -227,11 +229,11 @@ class RedisBroker:
         while not await self._follower.thread(thread_id):
             if self._logs.unreachable:
                 raise Cut
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._link.up()
-            except TimeoutError:
+            if self._logs.loop.time() >= deadline:
                 return Batch([], Cursor(after.epoch, after.offset + 1))
+            with suppress(TimeoutError):  # not to the deadline: they are cut when it takes too long
+                async with asyncio.timeout_at(min(deadline, self._logs.loop.time() + LOOK_SECONDS)):
+                    await self._link.up()
         log = self._logs.at(thread_id, after)
         while log is not None and log.copy:
             await self._follower.load(self._follower.open(log.key, thread_id))

@@ -90,7 +90,7 @@ class Follower:
         before = time.monotonic() - seconds
         return [
             key
-            for key, copy in self._copies.items()
+            for key, copy in list(self._copies.items())
             if copy.news_at < before and copy.log.ended_at is None and (copy.read or copy.read_at > before)
         ]
 
@@ -109,6 +109,11 @@ class Follower:
             self._threads.pop(thread_id, None)
             return False
         return True
+
+    async def before(self, thread_id: str) -> None:
+        """A log of this thread begins here: those who follow it here must know of the earlier ones first."""
+        if thread_id in self._threads:
+            await self.rows(thread_id)
 
     async def rows(self, thread_id: str) -> tuple[list[Row], Cursor]:
         """What Redis knows of the logs of a thread, and the place before all that begin from now on.
@@ -170,7 +175,7 @@ class Follower:
 
     def _look_again(self) -> None:
         """Hints may have been missed."""
-        self._hinted.update((key, None) for key, copy in self._copies.items() if copy.live)
+        self._hinted.update((key, None) for key, copy in list(self._copies.items()) if copy.live)
         self._hinted_threads.update((thread_id, None) for thread_id in self._threads)
         self._rung.set()
 
@@ -253,7 +258,8 @@ class Follower:
             await asyncio.sleep(POLL_SECONDS)
             await self.forget_idle(IDLE_SECONDS)
             if not self._link.away:
-                self._hinted.update((key, None) for key, copy in self._copies.items() if self._wanted(copy))
+                wanted = [key for key, copy in list(self._copies.items()) if self._wanted(copy)]
+                self._hinted.update(dict.fromkeys(wanted))
                 for thread_id in self._threads:
                     if self._logs.followed(thread_id):
                         self._hinted_threads[thread_id] = None
@@ -271,6 +277,8 @@ class Follower:
         for thread_id, asked_at in list(self._threads.items()):
             if asked_at < before and not self._logs.followed(thread_id):
                 del self._threads[thread_id]
+        for thread_id in self._hinted_threads:
+            self._threads.setdefault(thread_id, time.monotonic())
         used = {copy.log.thread_id for copy in self._copies.values()} | self._threads.keys()
         for thread_id in self._heard - used:
             self._heard.discard(thread_id)
@@ -282,3 +290,6 @@ class Follower:
             del self._copies[copy.log.key]
         self._logs.drop(copy.log)
         self._threads.pop(copy.log.thread_id, None)
+        if self._logs.followed(copy.log.thread_id):
+            self._hinted_threads[copy.log.thread_id] = None
+            self._rung.set()

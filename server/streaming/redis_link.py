@@ -19,6 +19,7 @@ from .redis_scripts import SCRIPTS, Command, Keys
 
 _log = structlog.get_logger(__name__)
 _FAILURES = (RedisError, OSError, TimeoutError)
+_CUT = (*_FAILURES, AttributeError)  # redis-py (8.1), when another task finds the connection cut meanwhile
 
 TIMEOUT_SECONDS = 5.0  # for an answer: a connection that is silent for longer is dead
 QUIET_SECONDS = 2.0  # after which the connection that hears hints is asked whether it lives
@@ -82,7 +83,10 @@ class RedisLink:
         self._when_back.append(call)
 
     async def ask(self, *commands: Command, seconds: float | None = None) -> list[Any]:
-        """Their answers, or what went wrong with one of them. Raises Away, at once if that is known."""
+        """Their answers, or what went wrong with one of them. Raises Away, at once if that is known.
+
+        Who cannot wait for long asks for an answer within `seconds`: that it is late says nothing yet.
+        """
         if self.away:
             raise Away
         try:
@@ -92,7 +96,8 @@ class RedisLink:
                     await self._load()
                     answers = await self._execute(commands)
         except _FAILURES as failure:
-            self._lose(failure)
+            if seconds is None or not isinstance(failure, TimeoutError):
+                self._lose(failure)
             raise Away from failure
         _heed_cancel()
         for answer in answers:
@@ -138,7 +143,7 @@ class RedisLink:
             if self._pubsub is not None and self._up.is_set():
                 try:
                     await self._pubsub.subscribe(channel)
-                except _FAILURES as failure:
+                except _CUT as failure:
                     self._lose(failure)
         if not self.away:
             with suppress(TimeoutError):
@@ -152,7 +157,7 @@ class RedisLink:
         if self._pubsub is not None and not self.away:
             try:
                 await self._pubsub.unsubscribe(channel)
-            except _FAILURES as failure:
+            except _CUT as failure:
                 self._lose(failure)
 
     async def work(self) -> None:
@@ -167,7 +172,7 @@ class RedisLink:
                 if self._listening.cancel():
                     await asyncio.wait([self._listening])
             if not self._listening.cancelled() and (failure := self._listening.exception()) is not None:
-                if not isinstance(failure, _FAILURES):
+                if not isinstance(failure, _CUT):
                     raise failure
                 self._lose(failure)
             wait = BACKOFF_SECONDS if time.monotonic() - began > BACKOFF_SECONDS_MAX else 2 * wait

@@ -25,7 +25,8 @@ _log = structlog.get_logger(__name__)
 OPEN_SECONDS = 3600  # for how long Redis keeps a log that nobody renews: its writer died
 RENEW_SECONDS = 60.0
 TOUCH_SECONDS = 5.0  # between two looks whether Redis still has what was sent
-BATCH_BYTES, BATCH_LOGS = 512 * 1024, 256
+BATCH_BYTES, BATCH_LOGS = 2**20, 256
+PARCEL_ENTRIES, PARCEL_BYTES = 1024, 2**20  # of one log; shared tails count, but are sent once
 WAIT_SECONDS = 1.0  # where Redis refuses what is sent, as when its memory is full
 
 
@@ -72,6 +73,7 @@ class Writer:
         self._marked: deque[Writing] = deque()
         self._rung = asyncio.Event()
         self._ringing = False
+        self._refused = False
         link.when_back(self.touch)
 
     def get(self, key: str) -> Writing | None:
@@ -137,9 +139,11 @@ class Writer:
                 writing.waiters.discard(waiter)
         return writing is not None
 
-    def unsent(self) -> list[str]:
-        """The logs of which Redis does not have everything."""
-        return [key for key, writing in self._writing.items() if not writing.complete]
+    async def all_sent(self, seconds: float) -> bool:
+        """Whether all that was appended to any log reaches Redis within some seconds."""
+        deadline = self._logs.loop.time() + seconds
+        left = [key for key, writing in self._writing.items() if not writing.complete]
+        return all([await self.sent(key, deadline - self._logs.loop.time()) for key in left])
 
     async def work(self) -> None:
         """For ever: send what is new."""
@@ -175,15 +179,17 @@ class Writer:
             else:
                 self._apply(parcel, [_plain(part) for part in answer])
         if refused is not None:
-            _log.warning("Redis refuses what runs emit; it is sent again", error=str(refused))
+            if not self._refused:
+                _log.warning("Redis refuses what runs emit; it is sent again", error=str(refused))
             await asyncio.sleep(WAIT_SECONDS)
+        self._refused = refused is not None
 
     def _parcel(self, writing: Writing) -> Parcel:
         if not writing.known:
             return Parcel(writing, self._begin_command(writing), begins=True)
         log, keys = writing.log, self._link.keys
         closed = log.closed  # before the entries are looked at: then the last of them is seen
-        batch = log.slice(Cursor(log.epoch, writing.sent - 1))
+        batch = log.slice(Cursor(log.epoch, writing.sent - 1), PARCEL_ENTRIES, PARCEL_BYTES)
         first = batch.first.offset
         until = first + len(batch.entries)
         closes = closed and until > log.tail().offset
@@ -210,7 +216,7 @@ class Writer:
             replay_ms + PLACES_SECONDS * 1000,
             *fields,
         )
-        size = sum(len(entry.data) + len(entry.shared) for entry in batch.entries)
+        size = sum(len(entry.data) for entry in batch.entries)
         return Parcel(writing, command, until, closes, size=size)
 
     def _apply(self, parcel: Parcel, answer: list[Any]) -> None:
@@ -238,6 +244,8 @@ class Writer:
 
     def _fenced(self, writing: Writing) -> None:
         """Another process goes on with the run: what this one appends is heard no more."""
+        if self._writing.get(writing.log.key) is not writing:
+            return
         del self._writing[writing.log.key]
         _log.warning("another process writes the log of this run now", run_id=writing.log.key)
         self._logs.replace(writing.log, agreed=writing.sent)
