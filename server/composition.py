@@ -117,6 +117,7 @@ async def running(
         "sweep": lambda: sweep(engine.broker, worker),
     }
     shared = {
+        "discard copies": expiry.discard_copies,
         "sweep items": lambda: every(engine.items.rules.sweep_seconds, engine.items.sweep),
         "sweep threads": lambda: every(rules.sweep_seconds, expiry.sweep),
         "forget": lambda: every(

@@ -65,7 +65,7 @@ def test_every_setting_says_in_the_code_what_it_does(field: str) -> None:
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_flag_says_in_its_help_what_it_does(flag: str) -> None:
-    options = [option for option in dev.params if flag in (*option.opts, *option.secondary_opts)]
+    options = [option for option in serve.params if flag in (*option.opts, *option.secondary_opts)]
     assert [bool(getattr(option, "help", None)) for option in options] == [True]
 
 

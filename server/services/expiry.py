@@ -32,8 +32,14 @@ class Expiry:
         self._rules = rules
 
     async def begin(self) -> None:
-        """At the start: what new threads get by themselves; and what a copy under way has left behind."""
+        """At the start: what new threads get by themselves."""
         await self._database.write(lambda tx: ttls.set_default(tx, self._rules.default_ttl))
+
+    async def discard_copies(self) -> None:
+        """Throw away what copies have left that were under way when their process was killed.
+
+        One that is still under way elsewhere begins anew.
+        """
         while found := await self._database.read(lambda tx: thread_copies.unfinished(tx, AT_ONCE)):
             for target in found:
                 await discard(self._database, target)

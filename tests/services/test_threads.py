@@ -644,7 +644,7 @@ async def test_what_a_copy_under_way_left_behind_goes_at_the_next_start(
         await server.copies.copy(NOBODY, thread_id)
     between.clear()
     assert len(await server.rows("SELECT DISTINCT thread_id FROM checkpoints")) == 2
-    await server.expiry().begin()
+    await server.expiry().discard_copies()
     assert await server.rows("SELECT DISTINCT thread_id FROM checkpoints") == [(thread_id,)]
     assert await server.rows("SELECT DISTINCT thread_id FROM writes") == [(thread_id,)]
     assert await server.rows("SELECT * FROM thread_copies") == []
