@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
+from .tool_calls import ToolCalls
 
 # Modes of the wire -> modes of `graph.astream`. "events" is not one of the graph's: see executor.
 GRAPH_MODES = {
@@ -20,6 +21,8 @@ GRAPH_MODES = {
     "tasks": "tasks",
     "checkpoints": "checkpoints",
     "debug": "debug",
+    "tools": "tools",
+    "lifecycle": "tasks",  # told by the asides, which follow the tasks of subgraphs
 }
 WIRE_MODES = (*GRAPH_MODES, "events")
 INTERRUPT = "__interrupt__"
@@ -38,13 +41,15 @@ class Translator:
     modes: frozenset[str]
     shown: frozenset[str]  # the modes of the graph that these are
     _assembler: MessageAssembler
+    _calls: ToolCalls
     _metadata: Any = None
     _metadata_json: bytes = b""
 
     @classmethod
     def of(cls, asked: Iterable[str]) -> "Translator":
         modes = frozenset(asked)
-        return cls(modes, frozenset((*graph_modes(modes), "events")), MessageAssembler())
+        shown = frozenset((*graph_modes(modes - {"lifecycle"}), "events"))
+        return cls(modes, shown, MessageAssembler(), ToolCalls())
 
     def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
         """The events of one chunk; subgraph events carry their namespace in the name."""
@@ -52,6 +57,8 @@ class Translator:
             return []  # the graph streams it for the asides
         if mode == "messages":
             return self._messages(namespace, *chunk)
+        if mode == "tools":
+            chunk = self._calls.shown(chunk)
         shape = _SHAPES.get(mode)
         return [Entry(_name(mode, namespace), encode(shape(chunk) if shape else chunk))]
 
