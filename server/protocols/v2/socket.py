@@ -83,6 +83,9 @@ class Socket:
         return message.get("text") or (message.get("bytes") or b"").decode(errors="replace")
 
     async def _answer(self, commands: Commands, text: str) -> Json:
+        if len(text) > self.door.body_bytes_max:
+            why = f"The command is larger than {self.door.body_bytes_max} bytes"
+            return refusal(None, "invalid_argument", why)
         try:
             asked = requests.parse(text.encode())
         except Invalid as wrong:

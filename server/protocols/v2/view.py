@@ -103,8 +103,7 @@ class View:
         run.checkpoints = told["checkpoints"]
         self._close(run.messages.values())  # an earlier attempt was saying something
         run.messages.clear()
-        if told["attempt"] == 1:
-            self._lifecycle("running")
+        self._lifecycle("running")  # another attempt is the same event: its log may be all there is
 
     def _time(self, namespace: Namespace, entry: Entry) -> None:
         self._run.at_ms = int(entry.data)
@@ -190,12 +189,13 @@ class View:
         if kind not in ("AIMessageChunk", "ai") or not isinstance(key, str):
             return  # what people and tools said is in the state
         message = self._run.messages.get(key)
+        if message is None and len(self._run.messages) >= MESSAGES_MAX:
+            return
         if message is None:
             metadata = self._metadata(entry.shared)
             node = metadata.get("langgraph_node")
             message = Message(key, namespace, node if isinstance(node, str) else None)
-            if len(self._run.messages) < MESSAGES_MAX:
-                self._run.messages[key] = message
+            self._run.messages[key] = message
             self._say(message, [message.begin(piece, metadata)])
         elif kind == "ai":
             piece = {}  # the whole of what came in pieces
