@@ -6,25 +6,28 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
 from .api.middleware import Surroundings
 from .api.openapi import document
+from .api.operation import Operation
 from .api.responses import graphwire_error, http_error, unexpected_error
+from .api.routes import OPERATIONS as REST
 from .api.routes import routes
 from .backend import Backend
 from .errors import GraphwireError
+from .protocols import v2
 
 # Browsers hide every other header from clients on other origins (contract/clients.md 2).
 EXPOSED = ("content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id")
 
-
+OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
 PROBES = ("/", "/ok", "/info")
 
 
 def build_app(backend: Backend) -> Starlette:
     """The ASGI application over a running backend."""
-    return _app(backend, routes())
+    return _app(backend, [*routes(OPERATIONS), *v2.SOCKETS])
 
 
 def build_probes(backend: Backend) -> Starlette:
@@ -32,7 +35,7 @@ def build_probes(backend: Backend) -> Starlette:
     return _app(backend, [route for route in routes() if route.path in PROBES])
 
 
-def _app(backend: Backend, served: Sequence[Route]) -> Starlette:
+def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=served,
         middleware=[Middleware(Surroundings), _cors(backend.cors_allow_origins)],
@@ -44,7 +47,7 @@ def _app(backend: Backend, served: Sequence[Route]) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
     app.state.backend = backend
-    app.state.openapi = document(backend.graph_ids)
+    app.state.openapi = document(backend.graph_ids, OPERATIONS)
     return app
 
 

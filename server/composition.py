@@ -29,6 +29,7 @@ from .graph.catalog import Catalog
 from .models import Json, PendingLimits
 from .project import Project
 from .services import (
+    Answers,
     Assistants,
     Attempts,
     Crons,
@@ -209,6 +210,7 @@ def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Serv
         threads=threads,
         state=State(threads, *asking),
         runs=runs,
+        answers=Answers(database, runs),
         crons=Crons(database, signals, engine.catalog.ids, cron_limits, policy),
         readers=Readers(database, broker),
         deliveries=Deliveries(database),

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fix_v2
 import pytest
 import wire
 from fix_gate import Gate
@@ -360,3 +361,25 @@ async def test_the_python_sdk_gets_every_token_of_a_run_that_ends_within_the_gra
         )  # the SDK asks how the run ended, and the first server may be gone by then
         heard = [part.data[0]["content"] async for part in parts if part.event == "messages"]
         assert [word for word in heard if word] == said
+
+
+# ---------------------------------------------------------------- protocol v2, over a replacement
+def test_a_stream_of_protocol_v2_breaks_off_and_goes_on_in_the_next_process(serve: Serve, gate: Gate) -> None:
+    server, graph_input, thread = serve(grace=0), gate.input(), fix_v2.new_id()
+    response = fix_v2.subscribe(server, thread)
+    events = fix_v2.checked(response.frames())
+    run = fix_v2.begin(server, thread, "gate", graph_input)
+    gate.node(graph_input).say("half")
+    before = fix_v2.until(events, lambda event: event["method"] == "messages")
+    terminate_at_once(server)
+    assert fix_v2.endings(list(events)) == []
+    assert response.ended_by in ("cut", "reset")
+    again = serve()
+    node = gate.node(graph_input)
+    with fix_v2.watching(again, thread) as more:
+        node.say("whole")
+        node.finish()
+        after = fix_v2.until(more)
+    assert after[0]["event_id"] == before[0]["event_id"] == f"synth:{run}:lc||running"
+    assert after[0]["seq"] > before[-1]["seq"]
+    assert (list(fix_v2.texts(after).values()), fix_v2.endings(after)) == (["whole"], ["completed"])

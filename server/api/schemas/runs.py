@@ -10,7 +10,17 @@ from .meta import Failure, Timestamp, Uuid
 from .results import KwargsView
 
 StreamMode = Literal[
-    "values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints", "events"
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "custom",
+    "debug",
+    "tasks",
+    "checkpoints",
+    "events",
+    "tools",
+    "lifecycle",
 ]
 MODES_MAX = 16
 StreamModes = Annotated[list[StreamMode], Field(max_length=MODES_MAX)]
