@@ -14,6 +14,7 @@ from . import __version__, heap
 from .backend import Backend
 from .checkpointer_config import retention_rules
 from .config import Project, Settings, load_webhooks
+from .cors_config import cors_rules
 from .crons import CronLimits
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
@@ -167,7 +168,7 @@ async def _running(
     tasks = [asyncio.create_task(keep_going(name, begin)) for name, begin in work.items()]
     heap.freeze()
     try:
-        yield _backend(settings, engine, services, worker)
+        yield _backend(project, settings, engine, services, worker)
     finally:
         await worker.drain(settings.shutdown_grace_seconds)
         await _end(tasks)
@@ -206,7 +207,9 @@ def _worker(settings: Settings, engine: _Engine, attempts: Attempts, url: str) -
     return Worker(attempts, executor, engine.lanes, engine.signals, settings.jobs_per_worker)
 
 
-def _backend(settings: Settings, engine: _Engine, services: Services, worker: Worker) -> Backend:
+def _backend(
+    project: Project, settings: Settings, engine: _Engine, services: Services, worker: Worker
+) -> Backend:
     return Backend(
         services=services,
         work=worker,
@@ -217,7 +220,7 @@ def _backend(settings: Settings, engine: _Engine, services: Services, worker: Wo
         body_bytes_max=settings.body_bytes_max,
         send_timeout_seconds=settings.send_timeout_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
-        cors_allow_origins=settings.cors_allow_origins,
+        cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=_info(),
     )
 

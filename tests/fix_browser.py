@@ -173,6 +173,9 @@ class Page:
                 windowsVirtualKeyCode=13,
             )
 
+    def go(self, url: str) -> None:
+        self.browser.call("Page.navigate", self.session, url=url)
+
     def reload(self) -> None:
         self.evaluate("document.querySelector('main').remove()")
         self.browser.call("Page.reload", self.session)
@@ -219,6 +222,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The origin that serves the bundled pages: `/<name>.html` for each entry."""
     folder = tmp_path_factory.mktemp("pages")
     bundle(sorted(PAGES.glob("*-*.jsx")), folder)
+    (folder / "blank.html").write_text("<!doctype html><title>blank</title>")
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))
     ) as origin:
