@@ -16,13 +16,13 @@ from typing import Literal
 
 import pytest
 
-How = Literal["reset", "end"]
+How = Literal["reset", "end", "whole"]
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing sends RST
 
 
 @dataclass(frozen=True)
 class Cut:
-    """After `bytes` of an event stream's body."""
+    """After `bytes` of an event stream's body; `whole`: ends cleanly after the event that they fall into."""
 
     bytes: int
     how: How
@@ -56,6 +56,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._plan: queue.SimpleQueue[Cut] = queue.SimpleQueue()
         self._open: set[socket.socket] = set()
+        self.streams = 0  # that have begun
         self.made = 0  # cuts
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -111,6 +112,7 @@ class Proxy:
         """Pass an event stream on, up to the next cut; how it ends."""
         plain = re.sub(rb"(?i)\r\ntransfer-encoding: chunked", b"\r\nconnection: close", head)
         client.sendall(plain + b"\r\n\r\n")
+        self.streams += 1
         try:
             cut = self._plan.get_nowait()
         except queue.Empty:
@@ -118,16 +120,24 @@ class Proxy:
         chunks, left = Chunks(), cut.bytes if cut else 0
         while True:
             body = chunks.feed(data)
-            if cut is not None and len(body) >= left:
-                client.sendall(body[:left])
+            if cut is not None and (end := _place(body, left, cut.how)) is not None:
+                client.sendall(body[:end])
                 self.made += 1
                 return cut.how
             client.sendall(body)
-            left -= len(body)
+            left = max(left - len(body), 0)
             if chunks.over:
                 return "end"
             if not (data := server.recv(65536)):
                 return "reset"  # the server has broken off
+
+
+def _place(body: bytes, left: int, how: How) -> int | None:
+    """Where to cut these bytes, of which `left` pass; None: not in them."""
+    if how != "whole":
+        return left if len(body) >= left else None
+    at = body.find(b"\r\n\r\n", max(left - 4, 0))
+    return None if at < 0 else at + 4
 
 
 def _leave(sock: socket.socket, how: How) -> None:
