@@ -7,6 +7,7 @@ own: whatever they ask of the server crosses origins, as it does in life.
 import functools
 import http.server
 import json
+import os
 import subprocess
 import threading
 import time
@@ -70,6 +71,17 @@ new Promise((resolve) => {
   watcher = new MutationObserver(look);
   watcher.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
   setTimeout(() => { watcher.disconnect(); resolve({ held: false, shown: shown() }); }, %d);
+})
+"""
+
+# Resolves when an element comes to hold a text.
+TEXT = """
+new Promise((resolve) => {
+  const holds = () => document.querySelector(%s)?.textContent.includes(%s);
+  if (holds()) return resolve(true);
+  const watcher = new MutationObserver(() => holds() && resolve(true));
+  watcher.observe(document, { subtree: true, childList: true, characterData: true });
+  setTimeout(() => resolve(false), %d);
 })
 """
 
@@ -154,6 +166,13 @@ class Page:
         wanted = json.dumps([list(message) for message in messages])
         return self.until(f"JSON.stringify(s.messages) === JSON.stringify({wanted})")
 
+    def until_text(self, selector: str, text: str) -> None:
+        """Wait until an element holds a text."""
+        held = self.evaluate(TEXT % (json.dumps(selector), json.dumps(text), int(WAIT_SECONDS * 1000)))
+        said = self.browser.complaints.get(self.session, [])
+        shown = self.evaluate("document.body?.innerText")
+        assert held, f"no {text!r} in {selector}\nshown: {shown}\nconsole: {said}"
+
     def click(self, name: str) -> None:
         self.evaluate(f"document.getElementById({name!r}).click()")
 
@@ -218,14 +237,19 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The origin that serves the bundled pages: `/<name>.html` for each entry."""
+def pages_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled pages: `<name>.html` for each entry."""
     folder = tmp_path_factory.mktemp("pages")
     bundle(sorted(PAGES.glob("*-*.jsx")), folder)
     (folder / "blank.html").write_text("<!doctype html><title>blank</title>")
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))
-    ) as origin:
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(pages_folder: Path) -> Iterator[str]:
+    """The origin that serves them."""
+    handler = functools.partial(_Quiet, directory=str(pages_folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as origin:
         threading.Thread(target=origin.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{origin.server_address[1]}"
         origin.shutdown()
@@ -238,7 +262,8 @@ def bundle(entries: list[Path], folder: Path) -> None:
     options = ["--bundle", "--splitting", "--format=esm", "--jsx=automatic", "--log-level=warning"]
     mode = "--define:process.env.NODE_ENV='\"production\"'"
     command = [esbuild, *entries, *options, mode, f"--outdir={folder}"]
-    subprocess.run(command, cwd=PAGES, check=True)
+    packages = {"NODE_PATH": str(PAGES / "node_modules")}  # for entries that stand elsewhere
+    subprocess.run(command, cwd=PAGES, env=os.environ | packages, check=True)
     for entry in entries:
         script = f'<script type="module" src="{entry.stem}.js"></script>'
         page = f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body>{script}'

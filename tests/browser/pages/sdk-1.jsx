@@ -1,4 +1,4 @@
-import { useStream } from "langgraph-sdk-1/react";
+import { useStream } from "@langchain/langgraph-sdk/react";
 import { showWith } from "./v1.jsx";
 
 showWith(useStream);
