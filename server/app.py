@@ -1,5 +1,7 @@
 """Services -> Starlette: routes, middleware, error handlers."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -8,23 +10,28 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from .api.cors import cors
 from .api.middleware import Surroundings
 from .api.openapi import document
+from .api.operation import Operation
 from .api.responses import graphwire_error, http_error, unexpected_error
+from .api.routes import OPERATIONS as REST
 from .api.routes import routes
 from .backend import Backend
 from .cors import CorsRules
 from .errors import GraphwireError
+from .protocols import v2
+
+OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
 
 
 def build_app(backend: Backend) -> Starlette:
     """The ASGI application over a running backend."""
     app = Starlette(
-        routes=routes(),
+        routes=[*routes(OPERATIONS), *v2.SOCKETS],
         middleware=surroundings(backend.cors),
         exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
     app.state.backend = backend
-    app.state.openapi = document(backend.graph_ids)
+    app.state.openapi = document(backend.graph_ids, OPERATIONS)
     return app
 
 

@@ -10,6 +10,8 @@ GraphwireError
 │   ├── Invalid             a value breaks a rule
 │   ├── Contradiction       two values that exclude each other
 │   ├── NotFound            no such thing, or not the caller's
+│   │   ├── NotWaiting      nobody is asked anything
+│   │   └── NoSuchInterrupt this is not what is asked
 │   ├── Conflict            the thing is busy or exists already
 │   ├── TooLarge            more than a limit allows
 │   ├── NotAGraph           user code returned something that is not a graph
@@ -81,6 +83,14 @@ class Contradiction(RequestError):
 
 class NotFound(RequestError):
     """Not Found"""
+
+
+class NotWaiting(NotFound):
+    """The thread does not wait for an answer."""
+
+
+class NoSuchInterrupt(NotFound):
+    """No such interrupt waits for an answer."""
 
 
 class Conflict(RequestError):

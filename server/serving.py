@@ -16,11 +16,12 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from .errors import ConfigError
-from .unframed import Protocol
+from .unframed import Protocol, WebSocketProtocol
 
 BACKLOG = 2048
 # Longer than the 60 s for which proxies keep idle connections, so that none sends on one we are just closing.
 KEEP_ALIVE_SECONDS = 75
+WEBSOCKET_BYTES_MAX = 32 * 2**20  # of one message: a command
 # For answers that are no streams; they had the time that runs get to end.
 REQUEST_GRACE_SECONDS = 1
 # For exit hooks, such as those that send the last traces.
@@ -71,7 +72,9 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=Protocol,
-                ws="none",  # no route speaks WebSocket
+                ws=WebSocketProtocol,
+                ws_max_size=WEBSOCKET_BYTES_MAX,
+                ws_per_message_deflate=False,  # that would take most of a socket's memory
                 lifespan="off",  # the wiring is entered and left around the server
                 log_config=None,
                 access_log=False,

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 
 class Protocol(HttpToolsProtocol):
@@ -19,6 +21,15 @@ class Protocol(HttpToolsProtocol):
         if self.scope["http_version"] == "1.0" and self.cycle is not None:
             # The cycle exists but has not begun: its task takes its first step after this callback.
             self.cycle.__class__ = UnframedCycle
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol for WebSockets, whose connections can be broken off."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # not where the handshake was refused
+            cast(dict[str, Any], self.scope)["graphwire.transport"] = self.transport
 
 
 class UnframedCycle(RequestResponseCycle):

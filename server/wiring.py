@@ -31,6 +31,7 @@ from .graph.embeddings import load_embeddings
 from .graph.loader import GraphSource, load_graph
 from .models import Json, PendingLimits
 from .services import (
+    Answers,
     Assistants,
     Attempts,
     Crons,
@@ -189,6 +190,7 @@ def _services(settings: Settings, engine: _Engine, policy: WebhookPolicy) -> Ser
         threads=threads,
         state=State(threads, *asking),
         runs=runs,
+        answers=Answers(database, runs),
         crons=Crons(database, signals, engine.catalog.ids, cron_limits, policy),
         readers=Readers(database, broker),
         deliveries=Deliveries(database),

@@ -9,8 +9,9 @@ from typing import Any
 import jsonschema_rs
 
 from server.api.openapi import document
+from server.app import OPERATIONS
 
-DOCUMENT = document(["agent"])
+DOCUMENT = document(["agent"], OPERATIONS)
 COMPONENTS = DOCUMENT["components"]
 BODY_BYTES_MAX = 2**20  # larger ones are not judged: they would take long
 

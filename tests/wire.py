@@ -17,7 +17,7 @@ HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]*\Z")
 HEADER = re.compile(rb"([a-z0-9-]+): ([^\r\n]*)\Z", re.I)
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}\Z")
 EVENT_NAME = re.compile(rb"[^\r\n\0]+\Z")
-EVENT_ID = re.compile(rb"[0-9]+-[0-9]+\Z")
+EVENT_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")  # one number: protocol v2
 
 
 class Closed(AssertionError):
@@ -36,8 +36,8 @@ class Frame:
 
     @property
     def order(self) -> tuple[int, int]:
-        major, minor = self.id.split("-")
-        return int(major), int(minor)
+        major, _, minor = self.id.partition("-")
+        return int(major), int(minor or 0)
 
 
 class Frames:

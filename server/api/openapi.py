@@ -204,7 +204,7 @@ def _parameters(operation: Operation) -> list[Json]:
     if (
         operation.method == "GET"
         and isinstance(operation.answer, Media)
-        and operation.path.endswith("/stream")
+        and operation.path.endswith(("/stream", "/stream/events"))
     ):
         found.append(described.LAST_EVENT_ID)
     return found

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from ..errors import Invalid, TooLarge
 from ..streaming.encode import DEPTH_MAX, decode
@@ -13,6 +13,7 @@ from .context import backend
 
 M = TypeVar("M", bound=BaseModel)
 
+NO_JSON = "Invalid JSON in request body"
 ENCODER_DEPTH_MAX = 254  # orjson writes no deeper than this
 LAST_EVENT_ID = "last_event_id"  # of the query
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -30,6 +31,11 @@ async def bodies(request: Request, model: type[M], most: int) -> list[M]:
     if not isinstance(value, list) or not 1 <= len(value) <= most:
         raise Invalid(f"The request body must be a JSON list of 1 to {most} objects")
     return [validate(model, item, f"{index}.") for index, item in enumerate(value)]
+
+
+async def value(request: Request) -> Any:
+    """The request's JSON. Raises TooLarge or Invalid."""
+    return parse(await _read(request, backend(request).body_bytes_max))
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -52,7 +58,7 @@ def parse(data: bytes) -> Any:
     try:
         value = decode(data)
     except ValueError:
-        raise Invalid("Invalid JSON in request body") from None
+        raise Invalid(NO_JSON) from None
     if data.count(b"[") + data.count(b"{") > DEPTH_MAX and _is_deep(value):
         raise Invalid(f"Invalid JSON in request body: nested deeper than {DEPTH_MAX} levels")
     return value
@@ -86,7 +92,7 @@ def _problem(error: Any) -> str:
     return f"{where}: {error['msg']}"
 
 
-def path_id(request: Request, name: str) -> str:
+def path_id(request: HTTPConnection, name: str) -> str:
     """A UUID of the path, lower case. Raises Invalid (contract/runs.md 18: 422 everywhere)."""
     text = str(request.path_params[name])
     if not _UUID.fullmatch(text):

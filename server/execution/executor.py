@@ -15,6 +15,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from ..asker import asker
+from ..clock import seconds
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
@@ -25,6 +26,7 @@ from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import EmbeddedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
+from .asides import Asides, aside_modes
 from .failures import describe_failure
 from .partial import Unfinished
 from .run_config import graph_input, runnable_config
@@ -46,6 +48,10 @@ class Attempt:
     control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
     unfinished: Unfinished = field(default_factory=Unfinished)  # what models are saying
+    asides: Asides = field(init=False)  # what only protocol v2 shows
+
+    def __post_init__(self) -> None:
+        self.asides = Asides(self.run)
 
     @property
     def rolls_back(self) -> bool:
@@ -79,7 +85,9 @@ class Executor:
         run = attempt.run
         asker.set(run.run_id)
         await self._broker.begin(run.run_id, run.thread_id, run.attempt)
-        self._emit(run, Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt})))
+        begun = Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt}))
+        for entry in (begun, *attempt.asides.beginning()):  # the log began just now, and has that time
+            self._broker.append(run.run_id, entry)
         try:
             outcome: Outcome | None = await self._outcome(attempt)
         except BaseException as failure:  # the graph's factory or its reading of the state failed
@@ -90,7 +98,7 @@ class Executor:
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
         """Commit the outcome, then let readers see the end."""
-        last = list(attempt.held)
+        last = [*attempt.held, *attempt.asides.ending(outcome, _millis(), attempt.announced.values())]
         if outcome.status in (RunStatus.error, RunStatus.timeout) and outcome.error:
             last.append(Entry("error", encode(outcome.error)))
         await self._attempts.finish(attempt.run, outcome, last)
@@ -130,6 +138,7 @@ class Executor:
             async with asyncio.timeout(self._rules.timeout_seconds):
                 async for namespace, mode, chunk in self._chunks(graph, attempt):
                     entries = translator.entries(namespace, mode, chunk)
+                    entries += attempt.asides.of(namespace, mode, chunk)
                     if mode == "messages":
                         attempt.unfinished.hear(*chunk)
                     # An interrupt must not be seen before its status is committed: a fast answer would meet a
@@ -138,8 +147,7 @@ class Executor:
                     if announces_interrupt(mode, chunk) or (attempt.held and mode not in LIVE_MODES):
                         attempt.held += entries
                         continue
-                    for entry in entries:
-                        self._emit(run, entry)
+                    self._emit(attempt, entries, live=mode in LIVE_MODES)
         except BaseException as failure:  # the run boundary: SystemExit and all
             return failure
         return None
@@ -152,7 +160,7 @@ class Executor:
         asked = run.kwargs["stream_mode"]
         arguments = {**await self._arguments(run), "control": attempt.control}
         subgraphs = run.kwargs["subgraphs"]
-        modes = graph_modes(asked)
+        modes = list(dict.fromkeys((*graph_modes(asked), *aside_modes(run))))
         if "events" in asked:
             async for found in self._events(
                 graph, run, {**arguments, "stream_mode": modes or ["values"]}, modes
@@ -216,8 +224,9 @@ class Executor:
         waiting = ThreadStatus.interrupted if snapshot.next else ThreadStatus.idle
         if failure is None:
             # The state does not know the interrupt of a task made by `goto` with a Send; the stream does.
-            found = {**attempt.announced, **{item.id: item for item in snapshot.interrupts}}
-            interrupts = encode(list(found.values())) if found else None
+            attempt.announced.update({item.id: item for item in snapshot.interrupts})
+            found = list(attempt.announced.values())
+            interrupts = encode(found) if found else None
             return Outcome(RunStatus.success, waiting, values, pending, returned_interrupts=interrupts)
         ended = self._failed(attempt, failure)
         status = waiting if ended.status is RunStatus.interrupted else ended.thread_status
@@ -240,8 +249,15 @@ class Executor:
         error = describe_failure(failure, self._rules.error_text)
         return Outcome(RunStatus.error, ThreadStatus.error, error=error)
 
-    def _emit(self, run: Run, entry: Entry) -> None:
-        self._broker.append(run.run_id, entry)
+    def _emit(self, attempt: Attempt, entries: list[Entry], *, live: bool = False) -> None:
+        if entries and (time := attempt.asides.time(_millis(), live=live)):
+            self._broker.append(attempt.run.run_id, time)
+        for entry in entries:
+            self._broker.append(attempt.run.run_id, entry)
+
+
+def _millis() -> int:
+    return int(seconds() * 1000)
 
 
 def _is_limit(failure: TimeoutError) -> bool:

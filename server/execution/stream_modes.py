@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from ..streaming.broker import Entry
+from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
 
@@ -23,7 +23,7 @@ GRAPH_MODES = {
 }
 WIRE_MODES = (*GRAPH_MODES, "events")
 INTERRUPT = "__interrupt__"
-LIVE_MODES = ("messages", "custom", "events")  # they tell what happens, not how the state is
+LIVE_MODES = ("messages", "custom", "events", "tools")  # they tell what happens, not how the state is
 
 
 def graph_modes(asked: Iterable[str]) -> list[str]:
@@ -36,16 +36,20 @@ class Translator:
     """Turns the chunks of one run into log entries. It keeps what the stateful `messages` mode needs."""
 
     modes: frozenset[str]
+    shown: frozenset[str]  # the modes of the graph that these are
     _assembler: MessageAssembler
     _metadata: Any = None
     _metadata_json: bytes = b""
 
     @classmethod
     def of(cls, asked: Iterable[str]) -> "Translator":
-        return cls(frozenset(asked), MessageAssembler())
+        modes = frozenset(asked)
+        return cls(modes, frozenset((*graph_modes(modes), "events")), MessageAssembler())
 
     def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
         """The events of one chunk; subgraph events carry their namespace in the name."""
+        if mode not in self.shown:
+            return []  # the graph streams it for the asides
         if mode == "messages":
             return self._messages(namespace, *chunk)
         shape = _SHAPES.get(mode)
@@ -54,9 +58,13 @@ class Translator:
     def _messages(self, namespace: tuple[str, ...], message: BaseMessage, metadata: Any) -> list[Entry]:
         # Asked for both forms, the tuple form wins (contract/runs.md 6).
         if "messages-tuple" in self.modes:
-            entry = Entry(_name("messages", namespace), b"[" + encode(message), self._shared(metadata))
-            return [entry]
-        return [Entry(name, encode(data)) for name, data in self._assembler.add(message, metadata)]
+            return [self._piece(_name("messages", namespace), message, metadata)]
+        grown = [Entry(name, encode(data)) for name, data in self._assembler.add(message, metadata)]
+        # Of a message that grows the pieces cannot be told: protocol v2 needs them beside it.
+        return [self._piece(aside("messages", namespace), message, metadata), *grown]
+
+    def _piece(self, name: str, message: BaseMessage, metadata: Any) -> Entry:
+        return Entry(name, b"[" + encode(message), self._shared(metadata))
 
     def _shared(self, metadata: Any) -> bytes:
         """The second half of `[message, metadata]`, made once for all tokens of a model call."""

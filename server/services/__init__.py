@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .answers import Answers
 from .assistants import Assistants
 from .attempts import Attempts
 from .crons import Crons
@@ -19,6 +20,7 @@ from .thread_search import ThreadSearch
 from .threads import Threads
 
 __all__ = [
+    "Answers",
     "Assistants",
     "Attempts",
     "Crons",
@@ -47,6 +49,7 @@ class Services:
     threads: Threads
     state: State
     runs: Runs
+    answers: Answers
     crons: Crons
     readers: Readers
     deliveries: Deliveries

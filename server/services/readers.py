@@ -43,6 +43,11 @@ class Readers:
             raise missing(thread_id)
         return tail if after is None else after
 
+    async def watch_events(self, caller: Caller, thread_id: str) -> Cursor:
+        """The place behind which all events of a thread are new. The thread need not be there yet: clients
+        of protocol v2 name it and watch it before its first run (contract/protocol-v2.md 1)."""
+        return await self._broker.tail_of_thread(thread_id)
+
     async def returned(self, caller: Caller, thread_id: str, run_id: str) -> bytes | None:
         """What a run answers to those who join it, when only its row is left to tell; None: its log will.
 

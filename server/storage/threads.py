@@ -19,6 +19,7 @@ _exists = select(threads.c.thread_id).where(_this)
 _metadata_of = select(threads.c.metadata).where(_this)
 _changed_at = select(threads.c.updated_at).where(_this)
 _values_of = select(threads.c["values"]).where(_this)
+_waiting_of = select(threads.c.status, threads.c.interrupts).where(_this)
 _begin_run = (
     update(threads)
     .where(_this)
@@ -81,6 +82,12 @@ def values_of(tx: Tx, thread_id: str) -> bytes | None:
     """The values alone."""
     row = tx.execute(_values_of, {"of_thread": thread_id}).first()
     return row[0] if row else None
+
+
+def waiting_of(tx: Tx, thread_id: str) -> tuple[ThreadStatus, bytes] | None:
+    """Its status, and what waits for answers, without reading its values."""
+    row = tx.execute(_waiting_of, {"of_thread": thread_id}).first()
+    return (ThreadStatus(row[0]), row[1]) if row else None
 
 
 def changed_at(tx: Tx, thread_id: str) -> str | None:

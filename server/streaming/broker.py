@@ -15,6 +15,7 @@ STOPPED = "stopped"
 END = "end"
 STATE_UPDATE = "state_update"  # a note: the state of the thread was changed by hand
 GONE = "gone"  # a note, the last of a thread: it was deleted
+ASIDE = "~"  # begins the names of events that only protocol v2 shows (execution/asides.py)
 _PLACE = re.compile(r"-1?|(?P<epoch>\d{1,19})(-(?P<offset>\d{1,19}))?", re.ASCII)
 
 
@@ -28,6 +29,11 @@ class Entry(NamedTuple):
     event: str
     data: bytes
     shared: bytes = b""
+
+
+def aside(name: str, namespace: Sequence[str] = ()) -> str:
+    """The name of an event that only protocol v2 shows."""
+    return "|".join((ASIDE + name, *namespace))
 
 
 def printable(name: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from .broker import BEGINNING, DONE, END, GONE, STATE_UPDATE, STOPPED, Batch, Cursor, Entry, printable
+from .broker import ASIDE, BEGINNING, DONE, END, GONE, STATE_UPDATE, STOPPED, Batch, Cursor, Entry, printable
 
 Read = Callable[[Cursor, float], Awaitable[Batch | None]]  # the broker's `read` or `follow` of one log
 Shown = Callable[[str], str | None]  # the name of an entry's event on the wire; None: not for this reader
@@ -42,6 +42,8 @@ def of_run(modes: frozenset[str]) -> Shown:
     def shown(event: str) -> str | None:
         if event in CLOSING:
             return METADATA if event == STOPPED else None
+        if event.startswith(ASIDE):
+            return None
         name = event.partition("|")[0]
         wanted = not names or name in ALWAYS or name in names or name.partition("/")[0] in names
         return event if wanted else None
@@ -58,6 +60,8 @@ def of_thread(modes: frozenset[str]) -> Shown:
             return event if STATE_UPDATE in modes else None
         if event in CLOSING:
             return METADATA if event in (DONE, STOPPED) and (runs or life) else None
+        if event.startswith(ASIDE):
+            return None
         return event if runs or (life and event == METADATA) else None
 
     return shown
@@ -89,7 +93,7 @@ async def frames(
         part += _render(batch, shown)
         del batch  # a client that does not read keeps this waiting below, with one piece of memory, not many
         if part and opening:
-            part, opening = _with_retry(part), False
+            part, opening = with_retry(part), False
         if loop.time() >= beat:
             part += HEARTBEAT
             beat += rhythm.seconds
@@ -107,7 +111,7 @@ def _render(batch: Batch, shown: Shown) -> bytes:
     )
 
 
-def _with_retry(part: bytes) -> bytes:
+def with_retry(part: bytes) -> bytes:
     """The part with the time that EventSource waits before it comes back, in its first frame."""
     end = part.index(b"\r\n\r\n") + 2
     return part[:end] + RETRY + part[end + 2 :]

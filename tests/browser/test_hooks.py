@@ -8,9 +8,11 @@ from fix_browser import Open, Page
 from fix_gate import Gate
 from fix_server import Server
 
-HOOKS = {
+HOOKS: dict[str, tuple[str, dict[str, str]]] = {
     "useStream 1.15": ("sdk-1", {}),
     "useStream 2.0": ("sdk-2", {}),
+    "react 1.1": ("react-1", {}),
+    "react 1.1 over a WebSocket": ("react-1", {"transport": "websocket"}),
 }
 
 

@@ -15,7 +15,7 @@ from server.execution.stream_modes import (
     graph_modes,
     root_interrupts,
 )
-from server.streaming.broker import Entry
+from server.streaming.broker import ASIDE, Entry
 
 QUESTION = Interrupt("why?", id="i1")
 CONFIG = {"configurable": {"thread_id": "t", "checkpoint_id": "c", "checkpoint_ns": "", "__secret": 1}}
@@ -108,8 +108,9 @@ def test_tokens_of_a_subgraph_carry_its_namespace() -> None:
 
 def test_the_accumulating_form_tells_of_metadata_then_of_the_message() -> None:
     entries = Translator.of(["messages"]).entries((), "messages", (AIMessage("hi", id="m"), {"a": 1}))
-    assert [entry.event for entry in entries] == ["messages/metadata", "messages/complete"]
-    assert json.loads(entries[0].data) == {"m": {"metadata": {"a": 1}}}
+    shown = [entry for entry in entries if not entry.event.startswith(ASIDE)]
+    assert [entry.event for entry in shown] == ["messages/metadata", "messages/complete"]
+    assert json.loads(shown[0].data) == {"m": {"metadata": {"a": 1}}}
 
 
 # ------------------------------------------------------------------------------------- checkpoints and debug

@@ -1,0 +1,1 @@
+"""Dialects beside REST, through the same services and logs."""
