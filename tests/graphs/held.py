@@ -29,6 +29,10 @@ def speaker(name: str) -> Callable[[State], Awaitable[dict[str, Any]]]:
     return speak
 
 
+def confirm(state: State) -> dict[str, Any]:
+    return {"messages": [("human", interrupt("which way?"))]}
+
+
 async def ask(state: State) -> dict[str, Any]:
     said = interrupt("which way?")
     model = GateModel(port=state["port"], key=state["key"], write=get_stream_writer())
@@ -38,6 +42,7 @@ async def ask(state: State) -> dict[str, Any]:
 
 graph = StateGraph(State).add_node(answer).add_edge(START, "answer").compile()
 asking = StateGraph(State).add_node(ask).add_edge(START, "ask").compile()
+confirming = StateGraph(State).add_sequence([confirm, answer]).add_edge(START, "confirm").compile()
 outer = StateGraph(State).add_node("inner", graph).add_edge(START, "inner").compile()
 twice = (
     StateGraph(State).add_sequence([("first", answer), ("second", answer)]).add_edge(START, "first").compile()

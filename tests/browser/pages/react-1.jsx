@@ -6,5 +6,7 @@ show(function Page() {
   const { threadId, onThreadId } = useThread();
   const stream = useStream({ ...settings, transport, threadId, onThreadId });
   const namespaces = [...stream.subgraphs.values()].map((subgraph) => subgraph.nodeName);
-  return <Chat {...{ stream, threadId, namespaces }} answer={(value) => stream.respond(value)} />;
+  // By its id: without one the hook answers what its stream has told of, which right after a reload is nothing.
+  const answer = (value) => stream.respond(value, { interruptId: stream.interrupt.id });
+  return <Chat {...{ stream, threadId, namespaces, answer }} />;
 });
