@@ -49,10 +49,15 @@ class Chunks:
 
 
 class Proxy:
-    """Listens on a port of its own; `plan` cuts for the next streams, one each. The rest pass whole."""
+    """Listens on a port of its own; `plan` cuts for the next streams, one each. The rest pass whole.
 
-    def __init__(self, target: int) -> None:
+    `only` streams whose request holds these bytes are cut.
+    """
+
+    def __init__(self, target: int, only: bytes = b"") -> None:
         self._target = target
+        self._only = only
+        self._asked: dict[socket.socket, bytes] = {}  # the last that was sent to a server
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._plan: queue.SimpleQueue[Cut] = queue.SimpleQueue()
         self._open: set[socket.socket] = set()
@@ -91,6 +96,7 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
+                self._asked[server] = data
                 server.sendall(data)
         with suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
@@ -113,10 +119,7 @@ class Proxy:
         plain = re.sub(rb"(?i)\r\ntransfer-encoding: chunked", b"\r\nconnection: close", head)
         client.sendall(plain + b"\r\n\r\n")
         self.streams += 1
-        try:
-            cut = self._plan.get_nowait()
-        except queue.Empty:
-            cut = None
+        cut = self._next_cut() if self._only in self._asked[server] else None
         chunks, left = Chunks(), cut.bytes if cut else 0
         while True:
             body = chunks.feed(data)
@@ -130,6 +133,12 @@ class Proxy:
                 return "end"
             if not (data := server.recv(65536)):
                 return "reset"  # the server has broken off
+
+    def _next_cut(self) -> Cut | None:
+        try:
+            return self._plan.get_nowait()
+        except queue.Empty:
+            return None
 
 
 def _place(body: bytes, left: int, how: How) -> int | None:
@@ -150,7 +159,7 @@ def _leave(sock: socket.socket, how: How) -> None:
     sock.close()
 
 
-MakeProxy = Callable[[int], Proxy]
+MakeProxy = Callable[..., Proxy]
 
 
 @pytest.fixture
@@ -158,8 +167,8 @@ def proxy_to() -> Iterator[MakeProxy]:
     """A proxy in front of a port."""
     made: list[Proxy] = []
 
-    def make(port: int) -> Proxy:
-        made.append(Proxy(port))
+    def make(port: int, **options: bytes) -> Proxy:
+        made.append(Proxy(port, **options))
         return made[-1]
 
     yield make
