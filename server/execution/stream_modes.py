@@ -1,7 +1,7 @@
 """From what a graph streams to what the wire shows: one row a mode (contract/runs.md 6 and 7)."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -20,6 +20,7 @@ GRAPH_MODES = {
     "tasks": "tasks",
     "checkpoints": "checkpoints",
     "debug": "debug",
+    "tools": "tools",
 }
 WIRE_MODES = (*GRAPH_MODES, "events")
 INTERRUPT = "__interrupt__"
@@ -40,6 +41,7 @@ class Translator:
     _assembler: MessageAssembler
     _metadata: Any = None
     _metadata_json: bytes = b""
+    _tools: dict[str, str] = field(default_factory=dict)  # calls under way -> the names of their tools
 
     @classmethod
     def of(cls, asked: Iterable[str]) -> "Translator":
@@ -52,6 +54,8 @@ class Translator:
             return []  # the graph streams it for the asides
         if mode == "messages":
             return self._messages(namespace, *chunk)
+        if mode == "tools" and chunk.get("event") in _TOOLS:
+            return [Entry(_name(mode, namespace), encode(self._tool(**chunk)))]
         shape = _SHAPES.get(mode)
         return [Entry(_name(mode, namespace), encode(shape(chunk) if shape else chunk))]
 
@@ -65,6 +69,18 @@ class Translator:
 
     def _piece(self, name: str, message: BaseMessage, metadata: Any) -> Entry:
         return Entry(name, b"[" + encode(message), self._shared(metadata))
+
+    def _tool(
+        self, event: str, tool_call_id: str, tool_name: str | None = None, **rest: Any
+    ) -> dict[str, Any]:
+        """What the React hooks of the SDK know as the progress of a tool (its type ToolStreamEventData)."""
+        if tool_name is not None:
+            self._tools[tool_call_id] = tool_name
+        name = self._tools.get(tool_call_id, "")
+        told, was, shown = _TOOLS[event]
+        if told in _TOOL_ENDS:
+            self._tools.pop(tool_call_id, None)
+        return {"event": told, "toolCallId": tool_call_id, "name": name, shown: rest.get(was)}
 
     def _shared(self, metadata: Any) -> bytes:
         """The second half of `[message, metadata]`, made once for all tokens of a model call."""
@@ -144,5 +160,14 @@ def _address(config: Any) -> dict[str, Any] | None:
     keys = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
     return {key: inner[key] for key in keys if key in inner}
 
+
+# Events of tools -> as the wire names them, and what they carry under which name there.
+_TOOLS = {
+    "tool-started": ("on_tool_start", "input", "input"),
+    "tool-output-delta": ("on_tool_event", "delta", "data"),
+    "tool-finished": ("on_tool_end", "output", "output"),
+    "tool-error": ("on_tool_error", "message", "error"),
+}
+_TOOL_ENDS = ("on_tool_end", "on_tool_error")
 
 _SHAPES: dict[str, Callable[[Any], Any]] = {"checkpoints": _checkpoint, "debug": _debug}

@@ -59,6 +59,13 @@ def test_a_tool_is_called_and_its_answer_used(hook: Hook) -> None:
     assert done["calls"] == ['research({"q":"ice"})']
 
 
+def test_the_progress_of_a_tool_is_shown(open_page: Open, server: Server) -> None:
+    """`toolProgress` of the hook asks for the stream mode `tools`, which the reference refuses."""
+    page = Hook(open_page, "sdk-1", {}, server.url).open("tools_plain")
+    page.say("ice?")
+    page.until_text("#progress", "research completed")
+
+
 def test_a_question_is_asked_and_the_run_goes_on_with_the_answer(hook: Hook, gate: Gate) -> None:
     graph_input = gate.input()
     page = hook.open("held_confirming", graph_input)

@@ -10,7 +10,16 @@ from .meta import Failure, Timestamp, Uuid
 from .results import KwargsView
 
 StreamMode = Literal[
-    "values", "updates", "messages", "messages-tuple", "custom", "debug", "tasks", "checkpoints", "events"
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "custom",
+    "debug",
+    "tasks",
+    "checkpoints",
+    "events",
+    "tools",
 ]
 MODES_MAX = 16
 StreamModes = Annotated[list[StreamMode], Field(max_length=MODES_MAX)]

@@ -19,8 +19,12 @@ export function showWith(useStream) {
     });
     const submit = (input, options) => stream.submit(input, { streamSubgraphs: true, ...options });
     const answer = (resume) => submit(undefined, { command: { resume } });
-    const { messages, interrupts, error, isLoading, values, stop } = stream;
+    const { messages, interrupts, error, isLoading, values, stop, toolProgress } = stream;
     const shown = { messages, interrupts, error, isLoading, values, stop, submit };
-    return <Chat {...{ stream: shown, threadId, answer, namespaces }} />;
+    return (
+      <Chat {...{ stream: shown, threadId, answer, namespaces }}>
+        <ul id="progress">{toolProgress?.map(({ name, state }) => <li key={name}>{`${name} ${state}`}</li>)}</ul>
+      </Chat>
+    );
   });
 }
