@@ -73,10 +73,12 @@ class Proxy:
         for cut in cuts:
             self._plan.put(cut)
 
-    def cut_now(self, how: How = "reset") -> None:
-        """Cut whatever is open."""
-        for sock in list(self._open):
+    def cut_now(self, how: How = "reset") -> int:
+        """Cut whatever is open; how many there were."""
+        cut = list(self._open)
+        for sock in cut:
             _leave(sock, how)
+        return len(cut)
 
     def close(self) -> None:
         self._listener.close()

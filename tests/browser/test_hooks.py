@@ -1,11 +1,12 @@
 """Each React hook in a real Chromium, against the real server on another origin: what a person sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from fix_browser import Open, Page
 from fix_gate import Gate
+from fix_proxy import MakeProxy
 from fix_server import Server
 
 HOOKS: dict[str, tuple[str, dict[str, str]]] = {
@@ -146,6 +147,25 @@ def test_a_page_that_is_reloaded_in_mid_run_shows_every_word_and_goes_on(hook: H
     done = page.until("!s.loading")
     assert done["messages"] == [["human", "hi"], ["ai", "one two"]]
     assert len(set(done["ids"])) == 2
+
+
+def test_a_page_whose_connections_break_in_mid_run_goes_on(
+    hook: Hook, gate: Gate, proxy_to: MakeProxy, server: Server
+) -> None:
+    proxy, graph_input = proxy_to(server.port), gate.input()
+    page = replace(hook, api=proxy.url).open("held", graph_input)
+    page.say("hi")
+    speaker = gate.node(graph_input)
+    speaker.say("one ")
+    page.until_messages(("human", "hi"), ("ai", "one "))
+    assert proxy.cut_now()
+    speaker.say("two ")
+    page.until_messages(("human", "hi"), ("ai", "one two "))
+    speaker.say("three")
+    speaker.finish()
+    done = page.until("!s.loading")
+    assert done["messages"] == [["human", "hi"], ["ai", "one two three"]]
+    assert done["error"] is None
 
 
 def test_a_second_turn_follows_the_first(hook: Hook, gate: Gate) -> None:
