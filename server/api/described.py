@@ -83,6 +83,8 @@ _RUN_EVENTS = """| event | data |
 | `messages` | for the mode `messages-tuple`: `[piece of a message, metadata]`, a token each |
 | `messages/metadata`, `messages/partial`, `messages/complete` | of the mode `messages`: messages that grow |
 | `custom`, `tasks`, `checkpoints`, `debug`, `events` | what LangGraph emits in these modes |
+| `tools` | `{event, toolCallId, name, input or data or output or error}`: calls of tools |
+| `lifecycle` | `{event, namespace}`: a subgraph began or ended |
 | `error` | `{"error": class, "message"}`: the run failed, or events that were asked for are no longer held |
 
 Names of events of subgraphs are followed by `|` and their namespace. """

@@ -77,7 +77,7 @@ class Asides:
         entries = [Entry(aside("time"), b"%d" % at_ms)]
         how = {"event": _ENDS.get(outcome.status, "interrupted")}
         for namespace in sorted(self.open, key=len, reverse=True):
-            entries.append(self._told(namespace, how, *self.open[namespace]))
+            entries += self._told(namespace, how, *self.open[namespace])
         self.open.clear()
         if outcome.status is not RunStatus.success:
             return entries
@@ -114,18 +114,20 @@ class Asides:
         self.open[namespace] = (task_id, name)
         call = self._calls.get(task_id)
         cause = {"cause": {"type": "toolCall", "tool_call_id": call}} if call else {}
-        yield self._told(namespace, {"event": "started", **cause}, task_id, name)
+        yield from self._told(namespace, {"event": "started", **cause}, task_id, name)
 
     def _ended(self, namespace: Namespace, chunk: Any) -> Iterator[Entry]:
         self._calls.pop(chunk["id"], None)
         for child, (task_id, name) in list(self.open.items()):
             if child[:-1] == namespace and task_id == chunk["id"]:
                 del self.open[child]
-                yield self._told(child, _end_of(chunk), task_id, name)
+                yield from self._told(child, _end_of(chunk), task_id, name)
 
-    def _told(self, namespace: Namespace, how: dict[str, Any], task_id: str, name: str) -> Entry:
+    def _told(self, namespace: Namespace, how: dict[str, Any], task_id: str, name: str) -> Iterator[Entry]:
         told = {**how, "namespace": namespace, "graph_name": name, "trigger_call_id": task_id}
-        return Entry(aside("lifecycle", namespace), encode(told))
+        yield Entry(aside("lifecycle", namespace), encode(told))
+        if "lifecycle" in self.run.kwargs["stream_mode"]:
+            yield Entry("|".join(("lifecycle", *namespace)), encode(_as_asked(namespace, how)))
 
     def _remember_call(self, chunk: Any) -> None:
         """The task of a tool has the call as its input, or, of older graphs, a list of calls."""
@@ -151,6 +153,17 @@ class Asides:
 
 _TASK = frozenset({"id", "name", "triggers", "error", "interrupts", "result"})
 _ENDS = {RunStatus.success: "completed", RunStatus.error: "failed", RunStatus.timeout: "failed"}
+
+
+def _as_asked(namespace: Namespace, how: dict[str, Any]) -> dict[str, Any]:
+    """For the mode `lifecycle` of the older protocol (LifecycleStreamEvent of the JavaScript SDK)."""
+    told: dict[str, Any] = {"event": how["event"], "namespace": namespace}
+    if "cause" in how:
+        told["tool_call_id"] = how["cause"]["tool_call_id"]
+    if "error" in how:
+        kind, _, message = how["error"].partition(": ")
+        told["error"] = {"error": kind if message else "Error", "message": message or kind}
+    return told
 
 
 def _end_of(chunk: Any) -> dict[str, Any]:

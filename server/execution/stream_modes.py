@@ -1,7 +1,7 @@
 """From what a graph streams to what the wire shows: one row a mode (contract/runs.md 6 and 7)."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
+from .tool_calls import ToolCalls
 
 # Modes of the wire -> modes of `graph.astream`. "events" is not one of the graph's: see executor.
 GRAPH_MODES = {
@@ -21,6 +22,7 @@ GRAPH_MODES = {
     "checkpoints": "checkpoints",
     "debug": "debug",
     "tools": "tools",
+    "lifecycle": "tasks",  # told by the asides, which follow the tasks of subgraphs
 }
 WIRE_MODES = (*GRAPH_MODES, "events")
 INTERRUPT = "__interrupt__"
@@ -39,14 +41,15 @@ class Translator:
     modes: frozenset[str]
     shown: frozenset[str]  # the modes of the graph that these are
     _assembler: MessageAssembler
+    _calls: ToolCalls
     _metadata: Any = None
     _metadata_json: bytes = b""
-    _tools: dict[str, str] = field(default_factory=dict)  # calls under way -> the names of their tools
 
     @classmethod
     def of(cls, asked: Iterable[str]) -> "Translator":
         modes = frozenset(asked)
-        return cls(modes, frozenset((*graph_modes(modes), "events")), MessageAssembler())
+        shown = frozenset((*graph_modes(modes - {"lifecycle"}), "events"))
+        return cls(modes, shown, MessageAssembler(), ToolCalls())
 
     def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
         """The events of one chunk; subgraph events carry their namespace in the name."""
@@ -54,8 +57,8 @@ class Translator:
             return []  # the graph streams it for the asides
         if mode == "messages":
             return self._messages(namespace, *chunk)
-        if mode == "tools" and chunk.get("event") in _TOOLS:
-            return [Entry(_name(mode, namespace), encode(self._tool(**chunk)))]
+        if mode == "tools":
+            chunk = self._calls.shown(chunk)
         shape = _SHAPES.get(mode)
         return [Entry(_name(mode, namespace), encode(shape(chunk) if shape else chunk))]
 
@@ -69,18 +72,6 @@ class Translator:
 
     def _piece(self, name: str, message: BaseMessage, metadata: Any) -> Entry:
         return Entry(name, b"[" + encode(message), self._shared(metadata))
-
-    def _tool(
-        self, event: str, tool_call_id: str, tool_name: str | None = None, **rest: Any
-    ) -> dict[str, Any]:
-        """What the React hooks of the SDK know as the progress of a tool (its type ToolStreamEventData)."""
-        if tool_name is not None:
-            self._tools[tool_call_id] = tool_name
-        name = self._tools.get(tool_call_id, "")
-        told, was, shown = _TOOLS[event]
-        if told in _TOOL_ENDS:
-            self._tools.pop(tool_call_id, None)
-        return {"event": told, "toolCallId": tool_call_id, "name": name, shown: rest.get(was)}
 
     def _shared(self, metadata: Any) -> bytes:
         """The second half of `[message, metadata]`, made once for all tokens of a model call."""
@@ -160,14 +151,5 @@ def _address(config: Any) -> dict[str, Any] | None:
     keys = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
     return {key: inner[key] for key in keys if key in inner}
 
-
-# Events of tools -> as the wire names them, and what they carry under which name there.
-_TOOLS = {
-    "tool-started": ("on_tool_start", "input", "input"),
-    "tool-output-delta": ("on_tool_event", "delta", "data"),
-    "tool-finished": ("on_tool_end", "output", "output"),
-    "tool-error": ("on_tool_error", "message", "error"),
-}
-_TOOL_ENDS = ("on_tool_end", "on_tool_error")
 
 _SHAPES: dict[str, Callable[[Any], Any]] = {"checkpoints": _checkpoint, "debug": _debug}

@@ -421,3 +421,25 @@ def test_namespaces_and_depth_choose(server: Server) -> None:
     assert [name for name, _ in kept(namespaces=[[]], depth=0)] == [""]
     assert [name for name, _ in kept(namespaces=[[]], depth=1)] == ["", "child"]
     assert [name for name, _ in kept(namespaces=[[], ["child", "grand"]])] == ["", "child", "child/grand"]
+
+
+# ------------------------------------------------------------ modes of the older protocol of the same making
+
+
+def test_the_older_protocol_tells_of_tools_too(server: Server) -> None:
+    frames = server.stream("tools", HI, stream_mode=["tools"]).rest()
+    told = [frame.data for frame in frames if frame.event == "tools"]
+    assert [(data["event"], data["toolCallId"], data["name"]) for data in told] == [
+        ("on_tool_start", "call_1", "research"),
+        ("on_tool_end", "call_1", "research"),
+    ]
+    assert told[0]["input"] == {"q": "ice"}
+    assert told[1]["output"]["content"] == "inner answer"
+
+
+def test_the_older_protocol_tells_of_subgraphs_too(server: Server) -> None:
+    frames = server.stream("subg", {"topic": "x"}, stream_mode=["lifecycle"], stream_subgraphs=True).rest()
+    told = [frame for frame in frames if frame.event.startswith("lifecycle")]
+    assert [frame.data["event"] for frame in told] == ["started", "completed"]
+    assert {frame.event for frame in told} == {f"lifecycle|{told[0].data['namespace'][0]}"}
+    assert {frame.event.partition("|")[0] for frame in frames} == {"metadata", "lifecycle"}

@@ -20,6 +20,7 @@ StreamMode = Literal[
     "checkpoints",
     "events",
     "tools",
+    "lifecycle",
 ]
 MODES_MAX = 16
 StreamModes = Annotated[list[StreamMode], Field(max_length=MODES_MAX)]
