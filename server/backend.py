@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from .cors import CorsRules
 from .models import Json
 from .services import Services
 from .streaming.broker import Broker
@@ -45,7 +46,7 @@ class Backend:
     body_bytes_max: int
     send_timeout_seconds: float
     shutdown_grace_seconds: float
-    cors_allow_origins: tuple[str, ...]
+    cors: CorsRules
     info: Json
 
     @property

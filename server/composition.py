@@ -13,6 +13,7 @@ from . import __version__, heap
 from .backend import Backend, Readiness
 from .checkpointer_config import retention_rules
 from .config import Settings, load_webhooks
+from .cors_config import cors_rules
 from .crons import CronLimits
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
@@ -130,7 +131,7 @@ async def running(
     async with _working(settings, engine, attempts, worker, services, role, own, shared):
         heap.freeze()
         try:
-            yield _backend(settings, engine, services, worker)
+            yield _backend(project, settings, engine, services, worker)
         finally:
             await worker.drain(settings.shutdown_grace_seconds)
     engine.lanes.close()
@@ -230,7 +231,9 @@ def _worker(settings: Settings, engine: Engine, attempts: Attempts, url: str, ro
     return Worker(attempts, executor, engine.lanes, engine.signals, slots, engine.poll_seconds)
 
 
-def _backend(settings: Settings, engine: Engine, services: Services, worker: Worker) -> Backend:
+def _backend(
+    project: Project, settings: Settings, engine: Engine, services: Services, worker: Worker
+) -> Backend:
     return Backend(
         services=services,
         work=worker,
@@ -241,7 +244,7 @@ def _backend(settings: Settings, engine: Engine, services: Services, worker: Wor
         body_bytes_max=settings.body_bytes_max,
         send_timeout_seconds=settings.send_timeout_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
-        cors_allow_origins=settings.cors_allow_origins,
+        cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=_info(),
     )
 

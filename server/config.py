@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from .cors_config import CorsSettings, split
 from .errors import ConfigError
 from .models import Network, WebhookRules
 from .project import Project
@@ -44,7 +45,7 @@ PREFIX = "GRAPHWIRE_"
 MIB = 1024 * 1024
 
 
-class Settings(BaseSettings):
+class Settings(CorsSettings):
     """How this process runs, from the environment (contract/resources.md 15).
 
     Where the reference has a name for a setting, that name works; GRAPHWIRE_<FIELD> works for every field.
@@ -101,11 +102,6 @@ class Settings(BaseSettings):
     replay_seconds: SecondsOrNone = Field(default=120, validation_alias="RESUMABLE_STREAM_TTL_SECONDS")
     """How long a stream can still be read after its run ended."""
 
-    cors_allow_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("*",), validation_alias="CORS_ALLOW_ORIGINS"
-    )
-    """Origins of the pages that may call the server, separated by commas."""
-
     body_bytes_max: Count = 32 * MIB
     """Largest request body."""
 
@@ -157,7 +153,7 @@ class Settings(BaseSettings):
     webhook_secret: SigningSecret | None = Field(default=None, repr=False)
     """Signs webhooks: text, or base64 after `whsec_`; several, separated by spaces, while one is replaced."""
 
-    webhook_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    webhook_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split)] = ()
     """Networks that webhooks may go to although they are not public, such as 127.0.0.0/8,10.1.0.0/16."""
 
     webhook_tries_max: Count = 5
@@ -178,13 +174,6 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
-
-    @field_validator("cors_allow_origins", "webhook_networks", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
 
 
 def load_settings() -> Settings:

@@ -18,4 +18,6 @@ pytest_plugins = [
     "fix_database",
     "fix_broker",
     "fix_async_proxy",
+    "fix_browser",
+    "fix_cutter",
 ]

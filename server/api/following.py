@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from ..errors import Invalid, NotFound, describe
 from ..models import Run, RunRequest
-from ..streaming.broker import Cursor, Cut
+from ..streaming.broker import END, Cursor, Cut
 from ..streaming.encode import encode
 from ..streaming.sse import RUN_MODES, THREAD_MODES, frames, of_run, of_thread
 from . import requests
 from .context import backend, caller, services
-from .responses import event_stream, live_json
+from .responses import event_stream, live_json, no_content
 
 _ENDING: set[asyncio.Task[bool]] = set()  # cancellations under way; the loop itself keeps tasks only weakly
 
@@ -28,7 +28,7 @@ async def thread(request: Request) -> Response:
     modes = requests.words(request, "stream_modes") | requests.words(request, "stream_mode")
     if unknown := sorted(modes.difference(THREAD_MODES)):
         raise Invalid(f"Invalid stream mode: {', '.join(unknown)}; there are {', '.join(THREAD_MODES)}")
-    last = request.headers.get("last-event-id")
+    last = requests.last_event_id(request)
     place = None if last is None else _place(last)
     after = await services(request).readers.watch_thread(caller(request), thread_id, place)
     door = backend(request)
@@ -49,13 +49,25 @@ def _place(last_event_id: str) -> Cursor:
 
 async def join_stream(request: Request, thread_id: str | None, run_id: str, path: str) -> Response:
     """Follow a run from where the client left off."""
-    last = request.headers.get("last-event-id")
+    last = requests.last_event_id(request)
     cursor = await services(request).readers.watch(caller(request), thread_id, run_id, last)
     location = {"location": f"{path}/stream", "content-location": path}
+    if requests.LAST_EVENT_ID in request.query_params and await _exhausted(request, run_id, cursor):
+        return no_content()  # EventSource stops on this; after a mere end it would come back for ever
     vanish = None
     if thread_id is not None and requests.flag(request, "cancel_on_disconnect"):
         vanish = Vanish(thread_id, run_id)
     return follow(request, run_id, cursor, location, vanish=vanish)
+
+
+async def _exhausted(request: Request, run_id: str, cursor: Cursor | None) -> bool:
+    """Whether a run has ended and nothing that this reader is shown is left of its log."""
+    batch = None if cursor is None else await backend(request).broker.read(run_id, cursor, 0.0)
+    if batch is None:
+        return True
+    shown = of_run(requests.words(request, "stream_mode"))
+    over = bool(batch.entries) and batch.entries[-1].event == END
+    return over and not any(shown(entry.event) for entry in batch.entries)
 
 
 class Vanish:

@@ -3,6 +3,7 @@
 from ..models import Json, RunStatus
 from ..streaming.sse import THREAD_MODES
 from . import assistants, runs, state
+from .requests import LAST_EVENT_ID
 from .schemas.runs import COLUMNS
 from .schemas.state import FIELDS, HISTORY_MAX
 
@@ -52,12 +53,19 @@ LIST: Query = {
     "status": {"type": "string", "enum": [*RunStatus], "description": "Only runs with this status"},
     "select": words(COLUMNS, "Only these fields of each run"),
 }
+PLACE: Query = {
+    LAST_EVENT_ID: {
+        "type": "string",
+        "description": "Like the header `Last-Event-ID`, which wins: for EventSource, which cannot set it",
+    }
+}
 JOIN_ANY: Query = {
+    **PLACE,
     "stream_mode": {
         "type": "array",
         "items": {"type": "string"},
         "description": "Only events of these modes; `metadata` and `error` always",
-    }
+    },
 }
 JOIN: Query = {**JOIN_ANY, **WAITING}
 XRAY: Query = {
@@ -73,7 +81,7 @@ XRAY: Query = {
 RECURSE: Query = {"recurse": flag("Whether to go into the subgraphs of subgraphs")}
 DELETE_THREADS: Query = {"delete_threads": flag("Whether to delete the threads that last used it as well")}
 INCLUDE: Query = {"include": words(("ttl",), "What to show besides; other words are ignored")}
-THREAD_STREAM: Query = {
+THREAD_STREAM: Query = PLACE | {
     name: words(THREAD_MODES, "What to tell of; `run_modes` if nothing is said. Both names mean the same")
     for name in ("stream_modes", "stream_mode")
 }

@@ -15,6 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 NO_JSON = "Invalid JSON in request body"
 ENCODER_DEPTH_MAX = 254  # orjson writes no deeper than this
+LAST_EVENT_ID = "last_event_id"  # of the query
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _FLAGS = {"1": True, "true": True, "True": True, "0": False, "false": False, "False": False, "": False}
 
@@ -137,6 +138,11 @@ def words(request: Request, name: str) -> frozenset[str]:
     for text in request.query_params.getlist(name):
         found.update(_list(text))
     return frozenset(word for word in found if word)
+
+
+def last_event_id(request: Request) -> str | None:
+    """After which event a stream goes on: the header, else the query, for EventSource sets no headers."""
+    return request.headers.get("last-event-id", request.query_params.get(LAST_EVENT_ID))
 
 
 def preferences(request: Request) -> frozenset[str]:

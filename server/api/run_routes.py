@@ -11,6 +11,7 @@ from .schemas.runs import RunCreate, RunsCancel, RunView
 _LOCATED = (LOCATION, CONTENT_LOCATION)
 _NAMED = (CONTENT_LOCATION,)
 _MISSING = (404,)
+_NOTHING_LEFT: dict[int, None] = {204: None}  # to EventSource, which stops on it
 _STARTING = (400, 404, 409, 429, 503)
 
 RUNS: tuple[Operation, ...] = (
@@ -48,6 +49,7 @@ RUNS: tuple[Operation, ...] = (
         errors=_MISSING,
         query=parameters.JOIN,
         headers=_LOCATED,
+        others=_NOTHING_LEFT,
     ),
     Operation(
         "POST",
@@ -101,5 +103,6 @@ RUNS: tuple[Operation, ...] = (
         errors=_MISSING,
         query=parameters.JOIN_ANY,
         headers=_LOCATED,
+        others=_NOTHING_LEFT,
     ),
 )

@@ -197,3 +197,20 @@ def test_nothing_else_is_taken_for_an_interrupt_of_the_root(
     namespace: tuple[str, ...], mode: str, chunk: Any
 ) -> None:
     assert root_interrupts(namespace, mode, chunk) == {}
+
+
+def test_the_progress_of_a_tool_is_told_as_the_hooks_know_it() -> None:
+    translator = Translator.of(["tools"])
+
+    def told(**chunk: Any) -> Any:
+        return one(translator.entries(("a:1",), "tools", {"tool_call_id": "c", **chunk}))
+
+    call = {"toolCallId": "c", "name": "look"}
+    assert told(event="tool-started", tool_name="look", input={"q": 1}) == (
+        "tools|a:1",
+        {"event": "on_tool_start", **call, "input": {"q": 1}},
+    )
+    assert told(event="tool-output-delta", delta="x")[1] == {"event": "on_tool_event", **call, "data": "x"}
+    assert told(event="tool-finished", output="y")[1] == {"event": "on_tool_end", **call, "output": "y"}
+    told(event="tool-started", tool_name="look")
+    assert told(event="tool-error", message="no")[1] == {"event": "on_tool_error", **call, "error": "no"}

@@ -1,7 +1,7 @@
-"""A model that calls a tool; the tool asks a model itself."""
+"""A model that calls a tool; the tool asks a model itself, or just answers."""
 
 from langchain_core.messages import AIMessageChunk
-from langchain_core.tools import tool
+from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from scripted import ScriptedChatModel, says, text
@@ -11,6 +11,12 @@ from scripted import ScriptedChatModel, says, text
 def research(q: str) -> str:
     """Look something up, with a model."""
     return text("inner ", "answer", prompt=f"q: {q}")
+
+
+@tool("research")
+def look_up(q: str) -> str:
+    """Look something up, without a model."""
+    return f"about {q}"
 
 
 def piece(name: str | None, args: str, call_id: str | None) -> AIMessageChunk:
@@ -27,6 +33,11 @@ def model(state: MessagesState):
     return {"messages": [llm.bind_tools([research]).invoke(state["messages"])]}
 
 
-builder = StateGraph(MessagesState).add_node(model).add_node("tools", ToolNode([research]))
-builder.add_edge(START, "model").add_conditional_edges("model", tools_condition).add_edge("tools", "model")
-graph = builder.compile()
+def agent(called: BaseTool):
+    builder = StateGraph(MessagesState).add_node(model).add_node("tools", ToolNode([called]))
+    builder.add_edge(START, "model").add_conditional_edges("model", tools_condition)
+    return builder.add_edge("tools", "model").compile()
+
+
+graph = agent(research)
+plain = agent(look_up)

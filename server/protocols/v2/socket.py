@@ -32,9 +32,6 @@ NO_JSON = "Protocol commands must be valid JSON."
 async def socket(websocket: WebSocket) -> None:
     """One client, until it leaves or the server cuts it off."""
     door = backend(websocket)
-    if not _allowed(websocket, door):
-        await websocket.close()  # before it is accepted: answered with 403
-        return
     await websocket.accept()
     try:
         thread_id = requests.path_id(websocket, "thread_id")
@@ -44,12 +41,6 @@ async def socket(websocket: WebSocket) -> None:
         await websocket.close(REFUSED + 422, wrong.message[:100])
         return
     await Socket(websocket, door, thread_id).serve()
-
-
-def _allowed(websocket: WebSocket, door: Backend) -> bool:
-    """Whether pages of that origin may call: browsers ask nobody before they open a WebSocket."""
-    origin = websocket.headers.get("origin")
-    return origin is None or "*" in door.cors_allow_origins or origin in door.cors_allow_origins
 
 
 @dataclass

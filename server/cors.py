@@ -1,0 +1,22 @@
+"""Which pages of other origins may call the server: the rules that the door keeps."""
+
+from dataclasses import dataclass
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+# Browsers hide every other header from clients on other origins (contract/clients.md 2).
+EXPOSED = ("content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id")
+
+
+@dataclass(frozen=True, slots=True)
+class CorsRules:
+    """`*` in `origins`, `methods` or `headers` is all of them; `origin_regex` must match a whole origin."""
+
+    origins: tuple[str, ...] = ("*",)
+    origin_regex: str | None = None
+    methods: tuple[str, ...] = METHODS
+    headers: tuple[str, ...] = ("*",)
+    credentials: bool = False
+    exposed: tuple[str, ...] = EXPOSED
+    max_age_seconds: int = 600
+    private_network: bool = True

@@ -1,0 +1,4 @@
+import { useStream } from "@langchain/langgraph-sdk/react";
+import { showWith } from "./v1.jsx";
+
+showWith(useStream);
