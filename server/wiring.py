@@ -48,6 +48,7 @@ READING_SECONDS = 1.0
 
 DISTRIBUTED_POLL_SECONDS = 1.0  # the safety net for wake-ups that were lost with Redis
 CLOSING_SECONDS = 2.0  # between two looks for logs that nobody ends
+MARKS_SECONDS = 3600.0  # between two looks for marks of old connections
 FLUSH_SECONDS = 2.0  # the longest that the end waits for what is still to be sent to Redis
 
 
@@ -112,6 +113,7 @@ async def distributed(
             "reach Redis": link.work,
             "carry logs": broker.work,
             "carry signals": signals.work,
+            "forget marks": lambda: every(MARKS_SECONDS, database.forget_marks),
             "close logs": lambda: every(CLOSING_SECONDS, closer.close),
         }
         try:

@@ -43,7 +43,8 @@ def migrate(database: "SqliteDatabase | PostgresDatabase", revision: str = "head
     head = ScriptDirectory.from_config(config).get_current_head()
     try:
         if database.read_now(_present) != head:
-            database.write_now(work)
+            run = database.write_now if isinstance(database, SqliteDatabase) else database.migrate_now
+            run(work)
     except CommandError as failure:
         raise ConfigError(f"{_name(database)} was made by a newer version: {failure}") from failure
     except (DBAPIError, StorageFull, StorageUnavailable) as failure:

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import orjson
 import psycopg
 import structlog
 from psycopg import errors as pg
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -33,6 +34,29 @@ AGAIN_SECONDS, AGAIN_SECONDS_MAX = 0.05, 1.0
 TRIES = 10  # of work that met another's: two made the same row, or each waited for the other
 _MET = (pg.UniqueViolation, pg.SerializationFailure, pg.DeadlockDetected)
 _FULL = (pg.DiskFull, pg.OutOfMemory, pg.ConfigurationLimitExceeded)
+
+
+IDLE_MS = 15_000  # how long a transaction may do nothing
+LOCK_MS = 2_000
+# A row for each connection there ever was, with the mark of its last transaction.
+MARK = (
+    "INSERT INTO marks AS m (slot, mark, at) VALUES ('{slot}', '{mark}', now()) "
+    "ON CONFLICT (slot) DO UPDATE SET mark = excluded.mark, at = excluded.at"
+)
+ASK = (
+    "INSERT INTO marks AS m (slot, mark, at) VALUES (%s, '', now()) "
+    "ON CONFLICT (slot) DO UPDATE SET at = m.at RETURNING mark"
+)
+FORGET_MARKS = text("DELETE FROM marks WHERE at < now() - interval '1 day'")
+
+
+class Lost(Exception):
+    """The end of a transaction was not heard."""
+
+    def __init__(self, failure: psycopg.Error, result: object) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.result = result
 
 
 class PostgresDatabase:
@@ -70,8 +94,10 @@ class PostgresDatabase:
             },
         )
         self._reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}"
-        # The number of the transaction is asked for at once: should its end be lost, it tells how it went.
-        self._writing = f"BEGIN; SET LOCAL search_path TO {schema}; SELECT pg_current_xact_id()::text"
+        self._unmarked = f"BEGIN; SET LOCAL search_path TO {schema}"
+        # One whose client is gone must not keep its locks for ever.
+        idle = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}"
+        self._writing = f"{self._unmarked}; {idle}; {MARK}"
         self._threads = ThreadPoolExecutor(connections, "postgres")
 
     async def write(self, work: Callable[[Tx], T]) -> T:
@@ -87,12 +113,20 @@ class PostgresDatabase:
         return self._patiently(lambda: self._once(self._reading, work))
 
     def write_now(self, work: Callable[[Tx], T]) -> T:
-        return self._patiently(lambda: self._once(self._writing, work))
+        return self._patiently(lambda: self._marked(work))
+
+    def migrate_now(self, work: Callable[[Tx], T]) -> T:
+        """`write_now` before there are any tables."""
+        return self._patiently(lambda: self._once(self._unmarked, work))
 
     def close(self) -> None:
         """Wait for what is under way, then close. Later work never runs."""
         self._threads.shutdown()
         self.engine.dispose()
+
+    async def forget_marks(self) -> None:
+        """Throw away the marks of connections that are long gone."""
+        await self.write(lambda tx: tx.execute(FORGET_MARKS).rowcount)
 
     async def _elsewhere(self, call: Callable[[Callable[[Tx], T]], T], work: Callable[[Tx], T]) -> T:
         return await asyncio.wrap_future(self._threads.submit(call, work))
@@ -115,35 +149,66 @@ class PostgresDatabase:
             time.sleep(wait)
             wait = min(2 * wait, AGAIN_SECONDS_MAX)
 
-    def _once(self, begin: str, work: Callable[[Tx], T]) -> T:
-        with self.engine.connect() as tx:
-            raw = cast("psycopg.Connection[Any]", tx.connection.driver_connection)
-            try:
-                xid = _begin(raw, begin)
-                result = work(tx)
-            except BaseException:
-                _give_up(tx)
-                raise
-            try:
-                ended = raw.execute("COMMIT").statusmessage
-            except psycopg.Error as failure:
-                _give_up(tx)
-                if not _is_away(failure) or (xid is not None and not self._took_place(xid)):
-                    raise
-            else:
-                if ended != "COMMIT":  # the work met an error of the database and went on all the same
-                    raise RuntimeError("a unit of work went on after its transaction had failed")
-            return result
+    def _marked(self, work: Callable[[Tx], T]) -> T:
+        """Run a transaction that leaves a mark: by it one is recognised whose end was not heard.
 
-    def _took_place(self, xid: str) -> bool:
-        """Whether a transaction whose end was not heard was committed. Raises StorageUnavailable."""
-        deadline = time.monotonic() + self._patience
+        The numbers of transactions would not do: after a crash PostgreSQL gives out again those of which
+        nothing was written.
+        """
+        mark = uuid4().hex
+        try:
+            with self.engine.connect() as tx:
+                slot = tx.connection.info.setdefault("slot", uuid4().hex)  # one transaction at a time has it
+                return self._run(tx, self._writing.format(slot=slot, mark=mark), work)
+        except Lost as lost:
+            if not self._took_place(slot, mark):
+                raise lost.failure from lost
+            return cast(T, lost.result)
+
+    def _once(self, begin: str, work: Callable[[Tx], T]) -> T:
+        try:
+            with self.engine.connect() as tx:
+                return self._run(tx, begin, work)
+        except Lost as lost:
+            raise lost.failure from lost
+
+    def _run(self, tx: Tx, begin: str, work: Callable[[Tx], T]) -> T:
+        """One transaction. Raises Lost when only its end was not heard."""
+        raw = cast("psycopg.Connection[Any]", tx.connection.driver_connection)
+        try:
+            raw.execute(begin.encode())  # all in one way there and back
+            result = work(tx)
+        except BaseException:
+            _give_up(tx)
+            raise
+        try:
+            ended = raw.execute("COMMIT").statusmessage
+        except psycopg.Error as failure:
+            _give_up(tx)
+            if _is_away(failure):
+                raise Lost(failure, result) from failure
+            raise
+        if ended != "COMMIT":  # the work met an error of the database and went on all the same
+            raise RuntimeError("a unit of work went on after its transaction had failed")
+        return result
+
+    def _took_place(self, slot: str, mark: str) -> bool:
+        """Whether a transaction whose end was not heard was committed. Raises StorageUnavailable.
+
+        Who asks takes the row of the mark, and so waits for a transaction that may still be under way.
+        """
+        deadline = time.monotonic() + max(self._patience, 2 * IDLE_MS / 1000)
         while time.monotonic() < deadline:
             with suppress(DBAPIError, PoolTimeout, psycopg.Error), self.engine.connect() as tx:
                 raw = cast("psycopg.Connection[Any]", tx.connection.driver_connection)
-                row = raw.execute("SELECT pg_xact_status(%s::xid8)", (xid,)).fetchone()
-                if row is not None and row[0] in ("committed", "aborted"):
-                    return bool(row[0] == "committed")
+                raw.execute(f"{self._unmarked}; SET LOCAL lock_timeout = {LOCK_MS}".encode())
+                try:
+                    row = raw.execute(ASK.encode(), (slot,)).fetchone()
+                    raw.execute("COMMIT")
+                except psycopg.Error:
+                    _give_up(tx)
+                    raise
+                return row is not None and row[0] == mark
             time.sleep(AGAIN_SECONDS)
         raise StorageUnavailable
 
@@ -171,12 +236,3 @@ def _in_our_terms(cause: BaseException | None) -> GraphwireError | None:
     if isinstance(cause, pg.UntranslatableCharacter) or "NUL" in str(cause):
         return Invalid("A text must not contain the character NUL (\\u0000)")
     return None
-
-
-def _begin(raw: "psycopg.Connection[Any]", statements: str) -> str | None:
-    """Begin; the number of a transaction that writes. One way there and back."""
-    cursor = raw.execute(cast(Any, statements))
-    while cursor.nextset():
-        pass
-    row = cursor.fetchone() if cursor.description else None
-    return row[0] if row else None

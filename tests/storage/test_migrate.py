@@ -89,11 +89,12 @@ def test_a_fresh_database_has_the_checks_and_partial_indexes_of_the_code(
     direct: AnyDatabase
     if isinstance(database, SqliteDatabase):
         direct = SqliteDatabase(tmp_path / "direct.db")
+        direct.write_now(metadata.create_all)
     else:
         uri = database.engine.url.render_as_string(hide_password=False)
         direct = PostgresDatabase(uri, schema=f"{database.schema}_direct", connections=2)
-        direct.write_now(lambda tx: tx.exec_driver_sql(f"CREATE SCHEMA {database.schema}_direct").close())
-    direct.write_now(metadata.create_all)
+        direct.migrate_now(lambda tx: tx.exec_driver_sql(f"CREATE SCHEMA {database.schema}_direct").close())
+        direct.migrate_now(metadata.create_all)
     assert database.read_now(rules) == direct.read_now(rules)
     direct.close()
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from server.errors import ConfigError, StorageUnavailable
 from server.storage.database import Tx
+from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
 
 CONNECTIONS = 4
@@ -39,7 +40,7 @@ def open_it(cluster: Postgres, new_schema: Callable[[], str]) -> Iterator[Callab
         return opened[-1]
 
     first = open_()
-    first.write_now(lambda tx: tx.exec_driver_sql(f"CREATE SCHEMA {name}").close())
+    migrate(first)
     first.write_now(lambda tx: tx.execute(text("CREATE TABLE words (word TEXT)")).close())
     yield open_
     for database in opened:

@@ -29,3 +29,5 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float(53), nullable=False),
         sa.PrimaryKeyConstraint("name", name="duties_pkey"),
     )
+    if op.get_bind().dialect.name == "postgresql":  # see storage/postgres.py
+        op.execute("CREATE TABLE marks (slot text PRIMARY KEY, mark text NOT NULL, at timestamptz NOT NULL)")
