@@ -45,6 +45,7 @@ class RedisLink:
         self.timeout_seconds = timeout_seconds
         self._client = self._connect(uri, Retry(NoBackoff(), 1))  # a connection may have been cut while idle
         self._hearing = self._connect(uri, Retry(NoBackoff(), 0))  # a cut must be known: hints were missed
+        self._turns = asyncio.Semaphore(CONNECTIONS_MAX)  # redis-py takes one too many for a cut
         self._up = asyncio.Event()
         self._up.set()
         self._away_since: float | None = None
@@ -62,7 +63,7 @@ class RedisLink:
             retry=retry,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            max_connections=CONNECTIONS_MAX,
+            max_connections=CONNECTIONS_MAX + 1,  # for the `ping` before anybody is told that Redis is back
         )
 
     @property
@@ -90,7 +91,7 @@ class RedisLink:
         if self.away:
             raise Away
         try:
-            async with asyncio.timeout(seconds or 2 * self.timeout_seconds):
+            async with asyncio.timeout(seconds or 2 * self.timeout_seconds), self._turns:
                 answers = await self._execute(commands)
                 if any(isinstance(answer, NoScriptError) for answer in answers):
                     await self._load()

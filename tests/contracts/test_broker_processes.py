@@ -368,6 +368,14 @@ async def test_two_hundred_runs_at_once_are_read_elsewhere(
         assert found == [token(run * 1000 + index) for index in range(50)]
 
 
+async def test_more_questions_at_once_than_connections_wait_their_turn(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    process = await start_process(redis, namespace)
+    tails = await asyncio.gather(*(process.broker.tail(f"run {number}") for number in range(200)))
+    assert (set(tails), process.link.away) == ({None}, False)
+
+
 async def test_a_graph_on_another_event_loop_writes_through_the_broker(
     redis: Redis, start_process: Start, namespace: str
 ) -> None:
