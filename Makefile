@@ -128,6 +128,7 @@ services:
 	  missing+=(postgresql)
 	fi
 	if ! command -v chromium >/dev/null; then missing+=(chromium); fi
+	if ! PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null; then missing+=(pgbouncer); fi
 	if [ $${#missing[@]} -gt 0 ]; then
 	  echo "Tests need $${missing[*]}."
 	  $(call debian_packages,$${missing[*]})

@@ -13,6 +13,7 @@ pytest_plugins = [
     "fix_openai",
     "fix_receiver",
     "fix_postgres",
+    "fix_pgbouncer",
     "fix_redis",
     "fix_cluster",
     "fix_database",
