@@ -1,7 +1,8 @@
 """`python -m bench.searching`: searches among 100,000 threads, and what they do to the tokens beside them.
 
-The database is filled with the server's own tables before it starts. Searches of one kind follow each other
-without a pause while 20 streams at 50 tokens a second go on; each kind is measured against its own silence.
+On SQLite, or with `--distributed` on a PostgreSQL and a Redis of its own. The database is filled with the
+server's own tables before it starts. Searches of one kind follow each other without a pause while 20 streams
+at 50 tokens a second go on; each kind is measured against its own silence.
 """
 
 import argparse
@@ -11,9 +12,12 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import uvloop
 from sqlalchemy import insert
 
@@ -21,10 +25,12 @@ from server.clock import new_id
 from server.storage.checkpoints import open_saver
 from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
+from server.storage.postgres import PostgresDatabase
 from server.storage.tables import threads
 
 from .api import Api
 from .client import Tokens
+from .engines import engines
 from .processes import free_port, running
 from .server import command
 from .stats import milliseconds, percentile
@@ -52,9 +58,8 @@ SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def fill(path: Path, count: int) -> None:
-    database = SqliteDatabase(path)
-    migrate(database.engine)
+def fill(database: SqliteDatabase | PostgresDatabase, count: int) -> None:
+    migrate(database)
     open_saver(database)
     chance = random.Random(1)
     statuses = ["idle"] * 90 + ["interrupted"] * 7 + ["error"] * 3
@@ -122,14 +127,29 @@ def shown(times: list[int]) -> str:
     return "  ".join(f"{milliseconds(percentile(times, percent)):8.2f}" for percent in (50, 99))
 
 
-async def measure(count: int, seconds: float) -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-searching-", ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        data.mkdir(mode=0o700)
-        fill(data / "graphwire.db", count)
+def embedded(stack: ExitStack, folder: Path, count: int) -> dict[str, str]:
+    """What makes a server run on threads in a file."""
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    fill(SqliteDatabase(data / "graphwire.db"), count)
+    return {"GRAPHWIRE_DATA_DIR": str(data)}
+
+
+def distributed(stack: ExitStack, folder: Path, count: int) -> dict[str, str]:
+    under = stack.enter_context(engines())
+    fill(PostgresDatabase(under.postgres.uri, schema="searching", connections=1), count)
+    with psycopg.connect(under.postgres.uri, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")  # as autovacuum does a while after
+    return under.environment("searching")
+
+
+async def measure(count: int, seconds: float, on: Callable[[ExitStack, Path, int], dict[str, str]]) -> None:
+    with ExitStack() as stack:
+        made = tempfile.TemporaryDirectory(prefix="bench-searching-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(made))
+        environment = on(stack, folder, count)
         port = free_port()
-        environment = {"GRAPHWIRE_DATA_DIR": str(data)}
-        log = Path(folder) / "log"
+        log = folder / "log"
         async with running([sys.executable, *command(port)], port, environment, log) as subject:
             print(f"{count} threads; ms, p50 and p99: the search | tokens beside it | tokens without it")
             for name, (operation, body) in SEARCHES.items():
@@ -149,8 +169,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.searching", description=__doc__)
     parser.add_argument("--threads", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--distributed", action="store_true", help="on PostgreSQL and Redis")
     given = parser.parse_args()
-    uvloop.run(measure(given.threads, given.seconds))
+    uvloop.run(measure(given.threads, given.seconds, distributed if given.distributed else embedded))
 
 
 if __name__ == "__main__":
