@@ -1,12 +1,13 @@
 """Rows of figures, side by side with the targets, as text for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from .stats import Figure
 
 SUBJECTS = ("graphwire", "bare", "floor")
+BASES: tuple[Literal["bare", "floor"], ...] = ("bare", "floor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,9 @@ class Target:
     limit: float
     to: Literal["bare", "floor"] | None = None
     at_least: bool = False
+
+    def reached(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
 
     def __str__(self) -> str:
         sign = "≥" if self.at_least else "≤"
@@ -38,18 +42,14 @@ class Row:
             return None
         return ours.median / base.median
 
-    def verdict(self) -> str:
-        ours = self.figures.get("graphwire")
-        if self.target is None or ours is None:
+    def verdict(self, ours: Sequence[str]) -> str:
+        """Whether all of those whose target it is have reached it."""
+        shown = [self.figures[name].median for name in ours if name in self.figures]
+        if self.target is None or not shown:
             return ""
-        value = self.ratio(self.target.to) if self.target.to else ours.median
-        if value is None:
-            return ""
-        reached = value >= self.target.limit if self.target.at_least else value <= self.target.limit
-        return "ok" if reached else "MISS"
-
-
-HEAD = ("measurement", *SUBJECTS, "× bare", "× floor", "target", "")
+        values = [self.ratio(self.target.to)] if self.target.to else shown
+        found = [value for value in values if value is not None]
+        return ("ok" if all(map(self.target.reached, found)) else "MISS") if found else ""
 
 
 def number(value: float) -> str:
@@ -64,18 +64,21 @@ def cell(figure: Figure | None) -> str:
     return f"{number(figure.median)} ({number(figure.low)}–{number(figure.high)})"
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    ratios = [row.ratio("bare"), row.ratio("floor")]
+def cells(row: Row, subjects: Sequence[str]) -> tuple[str, ...]:
+    ours = ("graphwire",) if "graphwire" in subjects else subjects
+    ratios = [row.ratio(base) for base in BASES if base in subjects]
     shown = ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
-    figures = [cell(row.figures.get(subject)) for subject in SUBJECTS]
+    figures = [cell(row.figures.get(subject)) for subject in subjects]
     target = str(row.target) if row.target else ""
-    return (f"{row.name}, {row.unit}", *figures, *shown, target, row.verdict())
+    return (f"{row.name}, {row.unit}", *figures, *shown, target, row.verdict(ours))
 
 
-def render(rows: list[Row]) -> str:
+def render(rows: list[Row], subjects: Sequence[str] = SUBJECTS) -> str:
     """A table that reads in a terminal and is valid Markdown."""
-    lines = [HEAD, *(cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    ratios = [f"× {base}" for base in BASES if base in subjects]
+    head = ("measurement", *subjects, *ratios, "target", "")
+    lines = [head, *(cells(row, subjects) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     table = [_line(line, widths) for line in lines]
     table.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     notes = [f"- {row.name}: {row.note}" for row in rows if row.note]

@@ -11,6 +11,7 @@ from fix_fork import fork
 from fix_postgres import Postgres
 from fix_proxy import Proxy
 from fix_redis import Redis
+from fix_rows import Rows
 from fix_server import CONFIG, Server, start, stop
 
 STOP_SECONDS = 30.0
@@ -22,6 +23,10 @@ class Api:
     def __init__(self, begin: Callable[..., Server]) -> None:
         self._begin = begin
         self.server = begin()
+
+    @property
+    def pid(self) -> int:
+        return self.server.process.pid
 
     def kill(self) -> None:
         self.server.process.kill()
@@ -52,6 +57,10 @@ class Worker:
         """After it was killed or stopped."""
         self.process = fork(["worker", "--config", str(self._config)], self._env, self._log_path)
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -72,6 +81,12 @@ class Cluster:
     workers: list[Worker]
     to_postgres: Proxy
     to_redis: Proxy
+    rows: Rows
+
+    @property
+    def servers(self) -> list[Server]:
+        """The API processes, to be asked."""
+        return [api.server for api in self.apis]
 
     def close(self) -> None:
         for member in (*self.apis, *self.workers):
@@ -80,14 +95,22 @@ class Cluster:
         self.to_redis.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start_cluster(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis
 ) -> Iterator[Callable[..., Cluster]]:
     """`start_cluster(apis=2, workers=2)`: without workers the API processes execute the runs themselves."""
     started: list[Cluster] = []
 
-    def start_one(*, apis: int = 1, workers: int = 0, config: Path = CONFIG, **env: str) -> Cluster:
+    def start_one(
+        *,
+        apis: int = 1,
+        workers: int = 0,
+        config: Path = CONFIG,
+        postgres: Postgres = postgres,
+        redis: Redis = redis,
+        **env: str,
+    ) -> Cluster:
         folder = tmp_path_factory.mktemp("server")
         ways = Proxy(postgres.port), Proxy(redis.port)
         engine = Distributed(ways[0].uri(postgres.uri), ways[1].uri(redis.uri), namespace_of(folder))
@@ -96,7 +119,8 @@ def start_cluster(
         def begin(number: int, **options: Any) -> Server:
             return start(folder / f"api{number}", config, *flags, engine=engine, **options, **env)
 
-        cluster = Cluster([], [], *ways)
+        rows = Rows(postgres.uri, str(engine.namespace))
+        cluster = Cluster([], [], *ways, rows)
         started.append(cluster)
         for number in range(apis):
             cluster.apis.append(Api(lambda number=number, **options: begin(number, **options)))

@@ -64,12 +64,16 @@ class Stage:
                 changed = self._changed.wait_for(lambda: self.server is not server, NEXT_SERVER_SECONDS)
             assert changed, "a server died that nobody killed"
 
+    def refuses(self, status: int) -> bool:
+        """Whether this is how a server says that it cannot answer now."""
+        return False
+
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any] | None:
         """One try: (status, body), or None when the server died before it had answered."""
         with self.mortal() as server:
             response = server.request(method, path, body)
             text = response.body()
-            if response.ended_by in ("cut", "reset"):
+            if response.ended_by in ("cut", "reset") or self.refuses(response.status):
                 raise wire.Closed
             return response.status, wire.json.loads(text) if text.strip() else None
         return None
@@ -145,10 +149,12 @@ class User:
             with self._stage.mortal() as server:
                 if told is None:
                     stream = server.request("POST", f"{thread}/runs/stream", body)
-                    told = self._acknowledged(run_of(stream), body)
                 else:
                     stream = server.join(f"{told.path}/stream", _last_id(told))
+                if self._stage.refuses(stream.status):
+                    raise wire.Closed
                 assert stream.status == 200
+                told = told or self._acknowledged(run_of(stream), body)
                 told.connections.append(stream.rest())
                 if stream.ended_by == "last chunk":
                     return [told]

@@ -43,6 +43,8 @@ class Distributed:
 
 
 EMBEDDED = Embedded()
+# For a test that kills a server: whoever comes after it on the same data is believed that it is dead so soon.
+SOON_MISSED = {"GRAPHWIRE_LEASE_SECONDS": "3"}
 
 
 def namespace_of(folder: Path) -> str:

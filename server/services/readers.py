@@ -37,11 +37,13 @@ class Readers:
         if run is None and not await self._outlived(thread_id, run_id):
             raise NotFound(f"Run with ID {run_id} not found")
         tail = await self._broker.tail(run_id)
-        if tail is None and run is not None and run.status.active:
+        unknown = tail is None and run is not None and run.status.active
+        if run is not None and unknown:  # not begun yet, or where its log is kept is out of reach
             self._broker.open(run_id, run.thread_id)
-            return BEGINNING
         if last_event_id is not None:
             return Cursor.parse(last_event_id)
+        if unknown:
+            return BEGINNING
         if run is None or not run.status.active:
             return None
         return tail if run.status is RunStatus.running else BEGINNING

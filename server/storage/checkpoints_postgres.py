@@ -22,7 +22,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg.rows import DictRow, dict_row
 
-from ..errors import Superseded
+from ..errors import Superseded, describe
 from .database import Tx
 from .postgres import PostgresDatabase
 from .serializer import fit_text
@@ -92,8 +92,8 @@ class PostgresStatements(PostgresSaver):
     def _dump_blobs(
         self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
     ) -> list[tuple[str, str, str, str, str, bytes | None]]:
-        plain = {name: value.value if isinstance(value, _Apart) else value for name, value in values.items()}
-        return super()._dump_blobs(thread_id, checkpoint_ns, plain, versions)
+        stored = {name: _as_stored(value) for name, value in values.items()}
+        return super()._dump_blobs(thread_id, checkpoint_ns, stored, versions)
 
 
 class _Apart:
@@ -103,6 +103,13 @@ class _Apart:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+def _as_stored(value: Any) -> Any:
+    """The value of a channel. An exception looks as on the streams, also where it is all that there is."""
+    if isinstance(value, _Apart):
+        return value.value
+    return describe(value) if isinstance(value, BaseException) else value
 
 
 def _is_odd(value: Any) -> bool:

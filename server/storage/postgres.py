@@ -178,6 +178,9 @@ class PostgresDatabase:
         try:
             raw.execute(begin.encode())  # all in one way there and back
             result = work(tx)
+        except StopIteration as failure:  # it cannot enter a future: its caller would wait for ever
+            _give_up(tx)
+            raise RuntimeError(f"work raised {failure!r}") from failure
         except BaseException:
             _give_up(tx)
             raise

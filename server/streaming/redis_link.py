@@ -45,6 +45,7 @@ class RedisLink:
         self.timeout_seconds = timeout_seconds
         self._client = self._connect(uri, Retry(NoBackoff(), 1))  # a connection may have been cut while idle
         self._hearing = self._connect(uri, Retry(NoBackoff(), 0))  # a cut must be known: hints were missed
+        self._turns = asyncio.Semaphore(CONNECTIONS_MAX)  # redis-py would fail where one has to wait
         self._up = asyncio.Event()
         self._up.set()
         self._away_since: float | None = None
@@ -62,7 +63,6 @@ class RedisLink:
             retry=retry,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            max_connections=CONNECTIONS_MAX,
         )
 
     @property
@@ -90,11 +90,14 @@ class RedisLink:
         if self.away:
             raise Away
         try:
-            async with asyncio.timeout(seconds or 2 * self.timeout_seconds):
-                answers = await self._execute(commands)
-                if any(isinstance(answer, NoScriptError) for answer in answers):
-                    await self._load()
+            async with asyncio.timeout(seconds), self._turns:
+                if self.away:  # since it waited for its turn
+                    raise Away
+                async with asyncio.timeout(2 * self.timeout_seconds):
                     answers = await self._execute(commands)
+                    if any(isinstance(answer, NoScriptError) for answer in answers):
+                        await self._load()
+                        answers = await self._execute(commands)
         except _FAILURES as failure:
             if seconds is None or not isinstance(failure, TimeoutError):
                 self._lose(failure)

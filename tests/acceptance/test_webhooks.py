@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fix_engine import Engine
+from fix_engine import SOON_MISSED, Engine
 from fix_gate import Gate
 from fix_receiver import Receiver, Receivers
 from fix_server import CONFIG, REPO, RunningServer, Server, eventually, start, stop
@@ -315,7 +315,7 @@ def again(tmp_path: Path, engine: Engine) -> Iterator[Callable[..., Server]]:
         for server in started:
             server.process.kill()
             server.process.wait()
-        started.append(start(tmp_path, **{**ENV, **env}, engine=engine))
+        started.append(start(tmp_path, **{**ENV, **SOON_MISSED, **env}, engine=engine))
         return started[-1]
 
     yield start_one

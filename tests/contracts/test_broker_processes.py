@@ -69,6 +69,21 @@ def texts(batch: Batch) -> list[str]:
     return [entry.data.decode() for entry in batch.entries if entry.event != END]
 
 
+async def test_a_hundred_readers_may_come_at_the_same_time(
+    start_process: Start, redis: Redis, namespace: str
+) -> None:
+    writer, reader = [await start_process(redis, namespace) for _ in range(2)]
+    runs = [f"run {index}" for index in range(100)]
+    for run in runs:
+        await writer.broker.begin(run, f"thread of {run}", 1)
+        writer.broker.append(run, token(0))
+        await writer.broker.end(run, b"null")
+    assert await writer.broker.drain(LONG)
+    found = await asyncio.gather(*(everything(reader.broker, run) for run in runs))
+    assert all(token(0) in entries for entries in found)
+    assert not reader.link.away
+
+
 async def test_what_one_writes_another_reads_as_it_comes(
     redis: Redis, start_process: Start, namespace: str
 ) -> None:
@@ -366,6 +381,14 @@ async def test_two_hundred_runs_at_once_are_read_elsewhere(
     await asyncio.gather(*(write(run) for run in range(200)))
     for run, found in enumerate(await asyncio.gather(*reading)):
         assert found == [token(run * 1000 + index) for index in range(50)]
+
+
+async def test_more_questions_at_once_than_connections_wait_their_turn(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    process = await start_process(redis, namespace)
+    tails = await asyncio.gather(*(process.broker.tail(f"run {number}") for number in range(200)))
+    assert (set(tails), process.link.away) == ({None}, False)
 
 
 async def test_a_graph_on_another_event_loop_writes_through_the_broker(

@@ -76,6 +76,11 @@ def blobs(database: PostgresDatabase) -> int:
     return int(rows(database, "SELECT count(*) FROM checkpoint_blobs")[0][0])
 
 
+def test_an_exception_that_is_all_of_a_channel_looks_as_on_the_streams(saver: DatabaseSaver) -> None:
+    put(saver, ValueError("boom"))
+    assert value_of(saver) == {"error": "ValueError", "message": "boom"}
+
+
 # ------------------------------------------------------------------------------ what jsonb cannot hold
 
 ODD = [
