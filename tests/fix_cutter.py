@@ -1,7 +1,8 @@
 """A proxy between a client and the server that cuts streams: after so many bytes, cleanly or with a reset.
 
-Only bodies of event streams are counted and cut; all else passes. They are sent without chunks, until the
-connection closes, so that a clean end can come after any byte: to the client it looks like the end of it all.
+Only bodies of event streams are counted and cut; all else passes. Those that are to end cleanly are sent
+without chunks, until the connection closes, so that the end can come after any byte: to the client it looks
+like the end of it all. The others keep their chunks: Node takes a reset for a clean end where there are none.
 """
 
 import queue
@@ -17,6 +18,7 @@ from typing import Literal
 import pytest
 
 How = Literal["reset", "end", "whole"]
+LAST_CHUNK = b"0\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing sends RST
 
 
@@ -118,20 +120,23 @@ class Cutter:
 
     def _stream(self, client: socket.socket, server: socket.socket, head: bytes, data: bytes) -> How:
         """Pass an event stream on, up to the next cut; how it ends."""
-        plain = re.sub(rb"(?i)\r\ntransfer-encoding: chunked", b"\r\nconnection: close", head)
-        client.sendall(plain + b"\r\n\r\n")
-        self.streams += 1
         cut = self._next_cut() if self._only in self._asked[server] else None
+        plain = cut is not None and cut.how != "reset"
+        if plain:
+            head = re.sub(rb"(?i)\r\ntransfer-encoding: chunked", b"\r\nconnection: close", head)
+        client.sendall(head + b"\r\n\r\n")
+        self.streams += 1
         chunks, left = Chunks(), cut.bytes if cut else 0
         while True:
             body = chunks.feed(data)
             if cut is not None and (end := _place(body, left, cut.how)) is not None:
-                client.sendall(body[:end])
+                client.sendall(body[:end] if plain else _chunk(body[:end]))
                 self.made += 1
                 return cut.how
-            client.sendall(body)
+            client.sendall(body if plain else _chunk(body))
             left = max(left - len(body), 0)
             if chunks.over:
+                client.sendall(b"" if plain else LAST_CHUNK)
                 return "end"
             if not (data := server.recv(65536)):
                 return "reset"  # the server has broken off
@@ -141,6 +146,10 @@ class Cutter:
             return self._plan.get_nowait()
         except queue.Empty:
             return None
+
+
+def _chunk(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
 
 
 def _place(body: bytes, left: int, how: How) -> int | None:
