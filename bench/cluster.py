@@ -88,15 +88,15 @@ async def measure_short_runs(lineup: Lineup) -> list[Row]:
 
 async def measure_slow_cores(lineup: Lineup) -> list[Row]:
     """One worker and two where each gets a fifth of a core: what two bring where there are cores enough."""
-    tokens, rounds = (200, 1) if lineup.quick else (1000, 5)
+    runs, tokens, rounds = 2 * STREAMS, 100 if lineup.quick else 300, 1 if lineup.quick else 5
 
     async def slowly(each: Cluster) -> float:
         async with slowed(each.roles["worker"]):
-            return await background(each, STREAMS, tokens)
+            return await background(each, runs, tokens)
 
     rates = await interleave(lineup.measures(slowly, "1 worker", "2 workers"), rounds)
     pairs = zip(rates["2 workers"], rates["1 worker"], strict=True)
-    name = f"{STREAMS} runs that nobody reads, a fifth of a core a worker"
+    name = f"{runs} runs that nobody reads, a fifth of a core a worker"
     return [
         Row(name, "tokens/s", figures(rates)),
         Row(
@@ -291,20 +291,23 @@ SCENARIOS = {
 
 
 @asynccontextmanager
-async def lineup(quick: bool) -> AsyncIterator[Lineup]:
+async def lineup(names: list[str], quick: bool) -> AsyncIterator[Lineup]:
     async with AsyncExitStack() as stack:
         under = stack.enter_context(engines())
-        embedded = await stack.enter_async_context(graphwire())
-        subjects = {"embedded": Cluster(embedded, {"serve": [embedded.pid or 0]})}
-        for workers, name in enumerate(SUBJECTS[1:]):
-            started = cluster(under, f"bench{workers}", workers=workers)
-            subjects[name] = await stack.enter_async_context(started)
+        subjects = {}
+        for workers, name in enumerate(SUBJECTS, -1):
+            if name in names and name == "embedded":
+                embedded = await stack.enter_async_context(graphwire())
+                subjects[name] = Cluster(embedded, {"serve": [embedded.pid or 0]})
+            elif name in names:
+                started = cluster(under, f"bench{workers}", workers=workers)
+                subjects[name] = await stack.enter_async_context(started)
         yield Lineup(under, subjects, quick)
 
 
 async def measure(given: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
-    async with lineup(given.quick) as subjects:
+    async with lineup(given.subjects, given.quick) as subjects:
         for name in given.only:
             begun = time.monotonic()
             found = await SCENARIOS[name](subjects)
@@ -320,6 +323,14 @@ async def measure(given: argparse.Namespace) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME")
+    parser.add_argument(
+        "--subjects",
+        nargs="+",
+        choices=SUBJECTS,
+        default=list(SUBJECTS),
+        metavar="NAME",
+        help="for first-token: who is there; others that idle take their part of the machine too",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens")
     given = parser.parse_args()
     allow_many_sockets()
