@@ -44,6 +44,9 @@ _remove_ended = delete(runs).where(runs.c.seq.in_(_ended_before))
 _orphaned = (runs.c.status == RunStatus.running) & ~(
     select(workers.c.worker_id).where(workers.c.worker_id == runs.c.worker_id).exists()
 )
+_is_due = (
+    select(runs.c.seq).where(runs.c.status == RunStatus.pending, runs.c.due_at <= bindparam("at")).limit(1)
+)
 _next_due = select(func.min(runs.c.due_at)).where(runs.c.status == RunStatus.pending)
 _finish = (
     update(runs)
@@ -123,6 +126,11 @@ def newest(tx: Tx, thread_id: str) -> Run | None:
     """The run of a thread that was admitted last."""
     row = tx.execute(_newest, {"of_thread": thread_id}).first()
     return _run(row) if row else None
+
+
+def is_due(tx: Tx, at: str) -> bool:
+    """Whether any run waits that may start, its thread aside."""
+    return tx.execute(_is_due, {"at": at}).first() is not None
 
 
 def claim(tx: Tx, at: str, limit: int, worker_id: str | None = None) -> list[Run]:
