@@ -3,7 +3,7 @@
 from ..models import Json, RunStatus
 from ..streaming.sse import THREAD_MODES
 from . import assistants, runs, state
-from .requests import AFTER, LAST_EVENT_ID
+from .requests import LAST_EVENT_ID
 from .schemas.runs import COLUMNS
 from .schemas.state import FIELDS, HISTORY_MAX
 
@@ -57,15 +57,10 @@ PLACE: Query = {
     LAST_EVENT_ID: {
         "type": "string",
         "description": "Like the header `Last-Event-ID`, which wins: for EventSource, which cannot set it",
-    },
+    }
 }
 JOIN_ANY: Query = {
     **PLACE,
-    AFTER: {
-        "type": "string",
-        "description": "Like `last_event_id`, which wins, but a stream answers even when nothing is to come: "
-        "the `Location` of a stream has it, for clients that are cut off before the first id",
-    },
     "stream_mode": {
         "type": "array",
         "items": {"type": "string"},

@@ -16,7 +16,6 @@ M = TypeVar("M", bound=BaseModel)
 NO_JSON = "Invalid JSON in request body"
 ENCODER_DEPTH_MAX = 254  # orjson writes no deeper than this
 LAST_EVENT_ID = "last_event_id"  # of the query
-AFTER = "after"  # of the query of a `Location`
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _FLAGS = {"1": True, "true": True, "True": True, "0": False, "false": False, "False": False, "": False}
 
@@ -142,10 +141,8 @@ def words(request: Request, name: str) -> frozenset[str]:
 
 
 def last_event_id(request: Request) -> str | None:
-    """After which event a stream goes on: the header, else the query, for EventSource sets no headers, else
-    the place that our own `Location` names: for who was cut off before the first id."""
-    query = request.query_params
-    return request.headers.get("last-event-id", query.get(LAST_EVENT_ID, query.get(AFTER)))
+    """After which event a stream goes on: the header, else the query, for EventSource sets no headers."""
+    return request.headers.get("last-event-id", request.query_params.get(LAST_EVENT_ID))
 
 
 def preferences(request: Request) -> frozenset[str]:

@@ -18,7 +18,6 @@ from .schemas.runs import COLUMNS, RunCreate, admitted_view, run_view
 LIST_MAX = 1_000
 OFFSET_MAX = 2**31
 IDEMPOTENCY_KEY_MAX = 255
-STREAM = f"stream?{requests.AFTER}=-1"  # the SDKs go there also when they were cut off before the first id
 
 
 async def stream(request: Request) -> Response:
@@ -26,7 +25,7 @@ async def stream(request: Request) -> Response:
     thread_id = requests.path_id(request, "thread_id")
     run, asked = await start(request, thread_id)
     vanish = vanishing(run, asked)
-    return following.follow(request, run.run_id, BEGINNING, locations(run, STREAM), vanish)
+    return following.follow(request, run.run_id, BEGINNING, locations(run, "stream"), vanish)
 
 
 async def wait(request: Request) -> Response:

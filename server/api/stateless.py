@@ -20,7 +20,7 @@ BATCH_MAX = 100
 async def stream(request: Request) -> Response:
     """Start a run without a thread and stream what it emits."""
     run, asked = await runs.start(request, None)
-    location = {**runs.locations(run, runs.STREAM), "content-location": f"/runs/{run.run_id}"}
+    location = {**runs.locations(run, "stream"), "content-location": f"/runs/{run.run_id}"}
     return following.follow(request, run.run_id, BEGINNING, location, following.vanishing(run, asked))
 
 

@@ -26,8 +26,7 @@ def contents(frames: list[wire.Frame]) -> list[str]:
 
 
 def stream_of(response: wire.Response) -> str:
-    """Where to join the run: now, or after an id."""
-    location, _, _ = (response.header("location") or "").partition("?")
+    location = response.header("location")
     assert location
     return location
 
@@ -46,20 +45,6 @@ def test_after_a_cut_at_a_random_byte_the_rest_comes_once(server: Server, cut: i
     assert contents(before) + contents(after) == TOKENS
     ids = [frame.order for frame in [*before, *after]]
     assert all(a < b for a, b in itertools.pairwise(ids))
-
-
-def test_who_was_cut_off_before_the_first_id_gets_everything_at_the_location(server: Server) -> None:
-    """The SDKs go there with no id at all; without the place they would go on from now."""
-    stream = talkative(server, pause=0.0005)
-    location = stream.header("location") or ""
-    stream.wire_bytes(20)
-    stream.reset()
-    whole = server.join(location).rest()
-    assert contents(whole) == TOKENS
-    assert contents(server.join(location).rest()) == TOKENS  # also when the run has ended
-    rest = server.join(location, whole[-2].id)
-    assert rest.status == 200
-    assert [frame.id for frame in rest.rest()] == [whole[-1].id]
 
 
 def test_a_reader_that_is_cut_again_and_again_gets_every_token_once(server: Server) -> None:
