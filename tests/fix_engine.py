@@ -4,26 +4,36 @@ What users see is tested on every engine. A test that is about a data directory,
 SQLite's statements has the mark `embedded` and runs on that engine alone.
 """
 
+import functools
 from dataclasses import dataclass
 from hashlib import blake2s
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
 
 ENGINES = ["embedded", "distributed"]
-ON_EVERY_ENGINE = [Path(__file__).parent / folder for folder in ("acceptance", "api")]
+FAULTS = [f"faults/test_{subject}.py" for subject in ("answers", "burst", "busy", "vanish")]
+ON_EVERY_ENGINE = [Path(__file__).parent / name for name in ("acceptance", "api", *FAULTS)]
 
 
 class Engine(Protocol):
     def environment(self, folder: Path) -> dict[str, str]:
         """What makes a server run on it. The same folder is the same data, for whoever starts again there."""
 
+    def database(self, folder: Path) -> sqlalchemy.Engine:
+        """The database of such a server, seen from outside; each statement is a transaction."""
+
 
 @dataclass(frozen=True)
 class Embedded:
     def environment(self, folder: Path) -> dict[str, str]:
         return {"GRAPHWIRE_DATA_DIR": str(folder / "data")}
+
+    def database(self, folder: Path) -> sqlalchemy.Engine:
+        return _database(f"sqlite:///{folder / 'data' / 'graphwire.db'}")
 
 
 @dataclass(frozen=True)
@@ -41,10 +51,21 @@ class Distributed:
             "GRAPHWIRE_NAMESPACE": self.namespace or namespace_of(folder),
         }
 
+    def database(self, folder: Path) -> sqlalchemy.Engine:
+        uri = self.database_uri.replace("postgresql://", "postgresql+psycopg://")
+        return _database(uri, options=f"-c search_path={self.namespace or namespace_of(folder)}")
+
 
 EMBEDDED = Embedded()
 # For a test that kills a server: whoever comes after it on the same data is believed that it is dead so soon.
 SOON_MISSED = {"GRAPHWIRE_LEASE_SECONDS": "3"}
+
+
+@functools.cache
+def _database(uri: str, **connect_args: Any) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(
+        uri, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=connect_args
+    )
 
 
 def namespace_of(folder: Path) -> str:

@@ -5,13 +5,14 @@ off, so the history holds exactly what was committed.
 """
 
 import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from fix_server import Server
+from sqlalchemy import Connection, text
 
 ACTIVE = ("pending", "running")
-WRITE_DOWN = """
+WRITE_DOWN_ON_SQLITE = """
 CREATE TABLE test_history (
     number INTEGER PRIMARY KEY, thread TEXT NOT NULL, run TEXT NOT NULL, before TEXT, after TEXT
 );
@@ -26,10 +27,29 @@ CREATE TRIGGER test_removed AFTER DELETE ON runs BEGIN
     INSERT INTO test_history (thread, run, before) VALUES (old.thread_id, old.run_id, old.status);
 END;
 """
-FORGET = """
+FORGET_ON_SQLITE = """
 DROP TRIGGER test_added;
 DROP TRIGGER test_changed;
 DROP TRIGGER test_removed;
+DROP TABLE test_history;
+"""
+WRITE_DOWN_ON_POSTGRES = """
+CREATE TABLE test_history (
+    number SERIAL PRIMARY KEY, thread TEXT NOT NULL, run TEXT NOT NULL, before TEXT, after TEXT
+);
+CREATE FUNCTION test_write_down() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO test_history (thread, run, before, after) VALUES (
+        coalesce(new.thread_id, old.thread_id), coalesce(new.run_id, old.run_id), old.status, new.status
+    );
+    RETURN NULL;
+END $$;
+CREATE TRIGGER test_changed AFTER INSERT OR DELETE OR UPDATE OF status ON runs
+FOR EACH ROW EXECUTE FUNCTION test_write_down();
+"""
+FORGET_ON_POSTGRES = """
+DROP TRIGGER test_changed ON runs;
+DROP FUNCTION test_write_down;
 DROP TABLE test_history;
 """
 # A thread that says it is busy though nothing will ever change that, or says it is not though something runs.
@@ -56,27 +76,37 @@ class History:
 
     def __init__(self, server: Server) -> None:
         self._database = connect(server)
-        self._database.executescript(WRITE_DOWN)
+        self._run(WRITE_DOWN_ON_SQLITE, WRITE_DOWN_ON_POSTGRES)
 
     def changes(self, thread: str) -> list[Change]:
         rows = self._database.execute(
-            "SELECT thread, run, before, after FROM test_history WHERE thread = ? ORDER BY number", [thread]
+            text(
+                "SELECT thread, run, before, after FROM test_history WHERE thread = :thread ORDER BY number"
+            ),
+            {"thread": thread},
         )
         return [Change(*row) for row in rows]
 
     def close(self) -> None:
-        self._database.executescript(FORGET)
+        self._run(FORGET_ON_SQLITE, FORGET_ON_POSTGRES)
         self._database.close()
 
+    def _run(self, on_sqlite: str, on_postgres: str) -> None:
+        raw: Any = self._database.connection.driver_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.executescript(on_sqlite)
+        else:
+            raw.execute(on_postgres)
 
-def connect(server: Server) -> sqlite3.Connection:
-    return sqlite3.connect(server.data_dir / "graphwire.db", isolation_level=None)
+
+def connect(server: Server) -> Connection:
+    return server.engine.database(server.data_dir.parent).connect()
 
 
 def contradictions(server: Server) -> list[tuple[str, str]]:
     """Threads whose status and whose runs do not agree, (thread, its status): one consistent view."""
-    with closing(connect(server)) as database:
-        return database.execute(CONTRADICTIONS).fetchall()
+    with connect(server) as database:
+        return [(thread, status) for thread, status in database.execute(text(CONTRADICTIONS))]
 
 
 def most_running(changes: list[Change]) -> int:

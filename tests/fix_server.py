@@ -44,6 +44,7 @@ class Server:
     process: subprocess.Popen[bytes] | Forked
     log_path: Path
     data_dir: Path
+    engine: Engine = EMBEDDED
 
     @property
     def url(self) -> str:
@@ -146,7 +147,7 @@ def start(
     arguments = ["serve", "--no-reload", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     arguments += flags
     own = {**engine.environment(folder), "PYTHONUNBUFFERED": "1"}
-    server = Server(port, launch(arguments, own | env, log_path), log_path, data_dir)
+    server = Server(port, launch(arguments, own | env, log_path), log_path, data_dir, engine)
     _until_ready(server)
     return server
 
@@ -177,7 +178,9 @@ def stop(server: Server) -> None:
             server.process.wait()
 
 
-def _starting(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[RunningServer]:
+def _starting(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, end: Callable[[Server], None] = stop
+) -> Iterator[RunningServer]:
     started: list[Server] = []
 
     def start_one(config: Path = CONFIG, **options: Any) -> Server:
@@ -186,7 +189,7 @@ def _starting(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Itera
 
     yield start_one
     for server in started:
-        stop(server)
+        end(server)
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +200,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> It
 
 @pytest.fixture(scope="session")
 def start_shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server that tests of many files share."""
-    yield from _starting(tmp_path_factory, EMBEDDED)
+    """A server that tests of many files share. It is killed: its database may be gone before it."""
+    yield from _starting(tmp_path_factory, EMBEDDED, end=lambda server: server.process.kill())
 
 
 @pytest.fixture(scope="session")

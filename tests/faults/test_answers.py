@@ -1,35 +1,36 @@
 """Answers to interrupts as fast as they can be given: a run has ended before anybody hears its question."""
 
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 
 import pytest
 from fix_gate import Gate
 from fix_history import connect
 from fix_server import Server, run_of
+from sqlalchemy import Connection, text
 
 ANSWERS = 500
 PEOPLE = 10
 QUESTIONS = ANSWERS // PEOPLE
 TIES = 60
 
-STATUS = "SELECT runs.status, threads.status FROM runs JOIN threads USING (thread_id) WHERE run_id = ?"
+STATUS = text(
+    "SELECT runs.status, threads.status FROM runs JOIN threads USING (thread_id) WHERE run_id = :run"
+)
 
 
-def committed(database: sqlite3.Connection, run: str) -> tuple[str, str]:
+def committed(database: Connection, run: str) -> tuple[str, str]:
     """The status of a run and of its thread, as the database has them now."""
-    found: tuple[str, str] = database.execute(STATUS, [run.split("/")[4]]).fetchone()
-    return found
+    of_run, of_thread = database.execute(STATUS, {"run": run.split("/")[4]}).one()
+    return of_run, of_thread
 
 
 def answer_all(server: Server, mode: str) -> tuple[list[str], set[tuple[str, str]]]:
     """One person: answers each question the moment it is heard. What was kept; what was committed by then."""
     thread = server.new_thread()
     seen: set[tuple[str, str]] = set()
-    with closing(connect(server)) as database:
+    with connect(server) as database:
         more: dict[str, Any] = {"graph_input": {"questions": QUESTIONS}}
         for number in range(QUESTIONS):
             stream = server.stream(
