@@ -22,6 +22,7 @@ from langgraph_sdk import get_client, get_sync_client
 from .test_js_sdk import node
 
 STREAMS = 50
+FIRST_EVENT = 250  # bytes, its id among them
 WORDS = [f"w{number} " for number in range(12)]
 MODES = ["messages-tuple", "values", "updates"]
 Part = tuple[str, Any, str | None]
@@ -59,7 +60,8 @@ def held(request: pytest.FixtureRequest, server: Server, gate: Gate, proxy_to: M
     how: How = request.param
     proxy, chance = proxy_to(server.port), random.Random(f"{request.node.name}")
     size = 900 * len(WORDS)  # a token is larger: every cut comes before the models are let go
-    proxy.plan(*(Cut(chance.randrange(size), how) for _ in range(STREAMS)))
+    # Who has not heard the id of an event cannot say where to go on: `Location` leads to what comes from now.
+    proxy.plan(*(Cut(chance.randrange(FIRST_EVENT, size), how) for _ in range(STREAMS)))
     inputs = [gate.input() for _ in range(STREAMS)]
     return Held(server, gate, proxy, inputs, [server.new_thread() for _ in range(STREAMS)])
 
