@@ -1,8 +1,8 @@
 """A proxy between a client and the server that cuts streams: after so many bytes, cleanly or with a reset.
 
-Only bodies of event streams are counted and cut; all else passes. Those that are to end cleanly are sent without
-chunks, until the connection closes, so that the end can come after any byte: to the client it looks like the end
-of it all. The others keep their chunks: Node takes a reset for a clean end where there are none.
+Only bodies of event streams are counted and cut; all else passes. Those that are to end cleanly are sent
+without chunks, until the connection closes, so that the end can come after any byte: to the client it looks
+like the end of it all. The others keep their chunks: Node takes a reset for a clean end where there are none.
 """
 
 import queue
