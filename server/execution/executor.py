@@ -42,6 +42,7 @@ class Attempt:
     run: Run
     stop: tuple[str, str] | None = None
     handed_over: bool = False  # the server is going down: the next process goes on with the run
+    begun: bool = False  # its log
     cancellable: bool = True  # not once the graph has ended: the outcome must be committed in peace
     held: list[Entry] = field(default_factory=list)  # interrupts, not to be seen before the commit
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
@@ -102,8 +103,9 @@ class Executor:
             await self._broker.begin(run.run_id, run.thread_id, run.attempt)
             raise
         finally:
-            begun = Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt}))
-            for entry in (begun, *attempt.asides.beginning()):  # the log began just now, and has that time
+            attempt.begun = True
+            first = Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt}))
+            for entry in (first, *attempt.asides.beginning()):  # the log began just now, and has that time
                 self._broker.append(run.run_id, entry)
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -116,7 +118,8 @@ class Executor:
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
         run = attempt.run
-        await self._broker.begin(run.run_id, run.thread_id, run.attempt)  # it may not have come to that
+        if not attempt.begun:
+            await self._broker.begin(run.run_id, run.thread_id, run.attempt)
         try:
             async with self._open(run, "threads.read") as graph:
                 outcome = await self._settle(graph, attempt, asyncio.CancelledError())

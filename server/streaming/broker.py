@@ -100,7 +100,7 @@ class Broker(Protocol):
         """Write the log from here on; keeps what an earlier attempt wrote, but hears its writer no more.
 
         Never fails: where the log is kept elsewhere and out of reach, it is sent on later. Who is cancelled
-        meanwhile may call again and waits for the same; twice does nothing.
+        meanwhile may call again and waits for the same.
         """
 
     async def thread_of(self, run_id: str) -> str | None:

@@ -71,9 +71,7 @@ class RedisBroker:
 
     async def _begun(self, run_id: str, thread_id: str, attempt: int) -> None:
         """Begin, or wait for whoever begins the same. That goes on though those who wait are cancelled."""
-        writing, key = self._writer.get(run_id), (run_id, attempt)
-        if writing is not None and writing.attempt == attempt and self._logs.get(run_id) is writing.log:
-            return
+        key = run_id, attempt
         task = self._beginning.get(key)
         if task is None:
             task = self._beginning[key] = asyncio.ensure_future(self._begin(run_id, thread_id, attempt))
