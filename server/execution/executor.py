@@ -42,6 +42,7 @@ class Attempt:
     run: Run
     stop: tuple[str, str] | None = None
     handed_over: bool = False  # the server is going down: the next process goes on with the run
+    begun: bool = False  # its log
     cancellable: bool = True  # not once the graph has ended: the outcome must be committed in peace
     held: list[Entry] = field(default_factory=list)  # interrupts, not to be seen before the commit
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
@@ -84,17 +85,28 @@ class Executor:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
         asker.set(run.run_id)
-        await self._broker.begin(run.run_id, run.thread_id, run.attempt)
-        begun = Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt}))
-        for entry in (begun, *attempt.asides.beginning()):  # the log began just now, and has that time
-            self._broker.append(run.run_id, entry)
         try:
+            await self._begin(attempt)
             outcome: Outcome | None = await self._outcome(attempt)
         except BaseException as failure:  # the graph's factory or its reading of the state failed
             outcome = self._failed(attempt, failure)
         attempt.cancellable = False
         if outcome is not None and not attempt.handed_over:
             await self.finish(attempt, outcome)
+
+    async def _begin(self, attempt: Attempt) -> None:
+        """Begin the log, also of a run that is stopped meanwhile: how it ended is told there."""
+        run = attempt.run
+        try:
+            await self._broker.begin(run.run_id, run.thread_id, run.attempt)
+        except asyncio.CancelledError:
+            await self._broker.begin(run.run_id, run.thread_id, run.attempt)
+            raise
+        finally:
+            attempt.begun = True
+            first = Entry("metadata", encode({"run_id": run.run_id, "attempt": run.attempt}))
+            for entry in (first, *attempt.asides.beginning()):  # the log began just now, and has that time
+                self._broker.append(run.run_id, entry)
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
         """Commit the outcome, then let readers see the end."""
@@ -105,8 +117,11 @@ class Executor:
 
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
+        run = attempt.run
+        if not attempt.begun:
+            await self._broker.begin(run.run_id, run.thread_id, run.attempt)
         try:
-            async with self._open(attempt.run, "threads.read") as graph:
+            async with self._open(run, "threads.read") as graph:
                 outcome = await self._settle(graph, attempt, asyncio.CancelledError())
         except BaseException as failure:
             outcome = self._failed(attempt, failure)

@@ -99,7 +99,8 @@ class Broker(Protocol):
     async def begin(self, run_id: str, thread_id: str, attempt: int) -> None:
         """Write the log from here on; keeps what an earlier attempt wrote, but hears its writer no more.
 
-        Never fails: where the log is kept elsewhere and out of reach, it is sent on later.
+        Never fails: where the log is kept elsewhere and out of reach, it is sent on later. Who is cancelled
+        meanwhile may call again and waits for the same.
         """
 
     async def thread_of(self, run_id: str) -> str | None:

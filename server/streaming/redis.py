@@ -40,6 +40,7 @@ class RedisBroker:
         self._writer = Writer(link, self._logs, uuid4().hex)
         self._follower = Follower(link, self._logs)
         self._away_seconds = away_seconds
+        self._beginning: dict[tuple[str, int], asyncio.Task[Log | None]] = {}
 
     async def work(self) -> None:
         """For ever: send what is written here, fetch what is read here."""
@@ -66,7 +67,16 @@ class RedisBroker:
         self._follower.open(run_id, thread_id)
 
     async def begin(self, run_id: str, thread_id: str, attempt: int) -> None:
-        await self._here(self._begin(run_id, thread_id, attempt))
+        await self._here(self._begun(run_id, thread_id, attempt))
+
+    async def _begun(self, run_id: str, thread_id: str, attempt: int) -> None:
+        """Begin, or wait for whoever begins the same. That goes on though those who wait are cancelled."""
+        key = run_id, attempt
+        task = self._beginning.get(key)
+        if task is None:
+            task = self._beginning[key] = asyncio.ensure_future(self._begin(run_id, thread_id, attempt))
+            task.add_done_callback(lambda _: self._beginning.pop(key))
+        await asyncio.shield(task)
 
     async def _begin(self, run_id: str, thread_id: str, attempt: int) -> Log | None:
         """The log, if this attempt may write it."""
