@@ -119,7 +119,8 @@ def test_answers_to_different_questions_are_both_heard(server: Server) -> None:
         found = together(server, thread, "intr2", [{questions[0]: "x"}, {questions[1]: "y"}])
         assert [response.status for response in found] == [200, 200]
         join_all(server, thread)
-        assert log_of(server, thread) == ["a:x", "b:y", "finish"]
+        # Two nodes ask at the same time: either question may be the first.
+        assert log_of(server, thread) in (["a:x", "b:y", "finish"], ["a:y", "b:x", "finish"])
         assert server.get(f"/threads/{thread}")["status"] == "idle"
 
 
