@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 ENGINES = ["embedded", "distributed"]
-FAULTS = [f"faults/test_{subject}.py" for subject in ("answers", "burst", "busy", "vanish")]
+FAULTS = [f"faults/test_{subject}.py" for subject in ("answers", "burst", "busy")]
 ON_EVERY_ENGINE = [Path(__file__).parent / name for name in ("acceptance", "api", *FAULTS)]
 
 
