@@ -78,6 +78,7 @@ class Engine:
     """What is under the services."""
 
     database: Database
+    doors: Database  # the same, for those whose callers would rather be refused than wait long
     saver: DatabaseSaver
     items: ItemStore
     catalog: Catalog
@@ -193,13 +194,23 @@ def _elected(
             await roster.bury()
             await attempts.recover()
 
-    works = {**shared, "reclaim runs": lambda: every(settings.lease_seconds / LOOKS, reclaim)}
+    async def unlock() -> None:
+        if ended := await roster.unlock():
+            _log.warning("ended transactions of processes that had stopped", count=ended)
+
+    between = settings.lease_seconds / LOOKS
+    # Apart: to reclaim a run may be to wait for such a transaction.
+    works = {
+        **shared,
+        "reclaim runs": lambda: every(between, reclaim),
+        "unlock": lambda: every(between, unlock),
+    }
     return {"stand for election": lambda: election.work(works)}
 
 
 def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Services:
-    database, broker, signals = engine.database, engine.broker, engine.signals
-    asking = engine.catalog, engine.saver, engine.off_loop
+    database, broker, signals = engine.doors, engine.broker, engine.signals
+    asking = engine.catalog, engine.saver.on(database), engine.off_loop
     pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
     cron_limits = CronLimits(settings.cron_interval_seconds_min, settings.crons_per_identity_max)
     threads = Threads(database, broker, signals)
@@ -217,10 +228,10 @@ def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Serv
         deliveries=Deliveries(database),
         removal=Removal(database, broker, runs, *asking),
         state_updates=StateUpdates(database, broker, threads, *asking),
-        store=Store(engine.items),
+        store=Store(engine.items.on(database)),
         thread_search=ThreadSearch(database),
         thread_copies=ThreadCopies(database),
-        retention=Retention(database, engine.eraser),
+        retention=Retention(database, Eraser(database, broker, signals)),
     )
 
 

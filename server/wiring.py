@@ -25,7 +25,7 @@ from .storage.database import Database, SqliteDatabase
 from .storage.health import Health
 from .storage.item_store import ItemStore
 from .storage.migrate import migrate
-from .storage.postgres import PostgresDatabase
+from .storage.postgres import AWAY_SECONDS, IDLE_SECONDS, PostgresDatabase
 from .storage.store import EmbeddedStore
 from .storage.vectors import in_c
 from .store_config import store_rules
@@ -47,6 +47,7 @@ SWITCH_SECONDS = 0.0005
 READING_SECONDS = 1.0
 
 DISTRIBUTED_POLL_SECONDS = 1.0  # the safety net for wake-ups that were lost with Redis
+DOOR_SECONDS = 2.0  # how long PostgreSQL may be away before requests are refused
 CLOSING_SECONDS = 2.0  # between two looks for logs that nobody ends
 MARKS_SECONDS = 3600.0  # between two looks for marks of old connections
 FLUSH_SECONDS = 2.0  # the longest that the end waits for what is still to be sent to Redis
@@ -66,6 +67,7 @@ async def embedded(
         items = _items(project, database)
         engine = Engine(
             database=database,
+            doors=database,
             saver=open_saver(database),
             items=items,
             catalog=Catalog(sources, EmbeddedStore(items)),
@@ -96,15 +98,17 @@ async def distributed(
         items = _items(project, database)
         link = RedisLink(str(settings.redis_uri), settings.namespace)
         broker, signals = RedisBroker(link, _log_limits(settings)), RedisSignals(link)
+        doors = database.impatient(DOOR_SECONDS)
         engine = Engine(
             database=database,
+            doors=doors,
             saver=open_saver(database),
             items=items,
             catalog=Catalog(sources, EmbeddedStore(items)),
             broker=broker,
             signals=signals,
             lanes=_lanes(settings),
-            health=Health(database, 0),
+            health=Health(doors, 0),
             poll_seconds=DISTRIBUTED_POLL_SECONDS,
             roster=Roster(database, settings.lease_seconds),
         )
@@ -141,7 +145,13 @@ def up_to_date(settings: Settings, directory: DataDir | None) -> None:
 
 def _postgres(settings: Settings) -> PostgresDatabase:
     return PostgresDatabase(
-        str(settings.database_uri), schema=settings.namespace, connections=settings.database_connections
+        str(settings.database_uri),
+        schema=settings.namespace,
+        connections=settings.database_connections,
+        # Longer than a worker that does not reach it keeps its runs: else they would fail of it.
+        patience=max(AWAY_SECONDS, settings.lease_seconds),
+        # Of a worker that was stopped in the middle of one: who takes its runs over would wait for its locks.
+        idle_seconds=min(IDLE_SECONDS, settings.lease_seconds),
     )
 
 

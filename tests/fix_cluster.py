@@ -82,6 +82,7 @@ class Cluster:
     to_postgres: Proxy
     to_redis: Proxy
     rows: Rows
+    add_worker: Callable[[], Worker]  # one more
 
     @property
     def servers(self) -> list[Server]:
@@ -120,13 +121,18 @@ def start_cluster(
             return start(folder / f"api{number}", config, *flags, engine=engine, **options, **env)
 
         rows = Rows(postgres.uri, str(engine.namespace))
-        cluster = Cluster([], [], *ways, rows)
+
+        def add_worker() -> Worker:
+            own = {**engine.environment(folder), "PYTHONUNBUFFERED": "1", **env}
+            cluster.workers.append(Worker(folder / f"worker{len(cluster.workers)}", config, own))
+            return cluster.workers[-1]
+
+        cluster = Cluster([], [], *ways, rows, add_worker)
         started.append(cluster)
         for number in range(apis):
             cluster.apis.append(Api(lambda number=number, **options: begin(number, **options)))
-        for number in range(workers):
-            own = {**engine.environment(folder), "PYTHONUNBUFFERED": "1", **env}
-            cluster.workers.append(Worker(folder / f"worker{number}", config, own))
+        for _ in range(workers):
+            cluster.add_worker()
         return cluster
 
     yield start_one

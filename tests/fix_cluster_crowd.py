@@ -29,11 +29,13 @@ class Doors(Stage):
         self._cluster = cluster
         self._chance = chance
         self._over = threading.Event()
+        self.closed = False  # nobody is to wait for an end that will not come
         self.refusals: list[float] = []  # how long each took to be given
 
     @contextmanager
     def mortal(self) -> Iterator[Server]:
         began = time.monotonic()
+        assert not self.closed, "the trouble does not end"
         try:
             yield self._chance.choice(self._cluster.servers)
         except (ConnectionError, wire.Closed) as failure:
@@ -85,7 +87,6 @@ def live_through(
 
     `trouble` is told when a user has failed, and returns who died of it.
     """
-    cluster.rows.write_history()
     doors, failed = Doors(cluster, random.Random(seed)), threading.Event()
     crowd = [User(doors, ledger, random.Random(f"{seed} {number}")) for number in range(users)]
     with ThreadPoolExecutor(users) as pool:
@@ -94,6 +95,9 @@ def live_through(
             user.add_done_callback(lambda _: failed.set())
         try:
             deaths = trouble(failed)
+        except BaseException:
+            doors.closed = True
+            raise
         finally:
             doors.close()
     # What was admitted in the moment of a kill is nobody's, and runs all the same.

@@ -62,7 +62,8 @@ class Postgres:
             for parent in self.folder.parents:
                 if parent.stat().st_uid == 0 and parent != Path(parent.anchor) and parent.name != "tmp":
                     parent.chmod(parent.stat().st_mode | 0o011)
-        # Its output goes nowhere: the server would inherit the pipe and keep it open.
+        # Its output goes to a file: the server would inherit a pipe and keep it open.
+        said = self.folder.parent / f"{self.folder.name}-{program}.log"
         done = subprocess.run(
             [_binaries() / program, *arguments],
             cwd=self.folder,
@@ -70,10 +71,10 @@ class Postgres:
             group=pwd.getpwnam(self._user).pw_gid if self._user else None,
             extra_groups=[] if self._user else None,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=said.open("w"),
+            stderr=subprocess.STDOUT,
         )
-        assert done.returncode == 0, f"{program} failed: {self.folder / 'log'}"
+        assert done.returncode == 0, f"{program} failed: {said.read_text()}"
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     424: ("NotAGraph", "The factory of the graph made something else"),
     429: ("TooMany", "Too many runs of this caller are waiting"),
     502: ("EmbeddingFailed", "The embeddings of the store failed"),
-    503: ("Overloaded", "The server is at a limit, or not ready"),
+    503: ("Overloaded", "The server is at a limit, or not ready, or its database is out of reach"),
     507: ("StorageFull", "The disk took no more: nothing was stored"),
 }
 

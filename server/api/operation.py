@@ -50,6 +50,8 @@ class Operation:
             found.add(422)  # an id that is no UUID
         if self.method != "GET":
             found.add(507)  # a disk that takes no more
+        if self.method != "GET" or self.path.count("/") > 1:
+            found.add(503)  # a database that is away; what tells of the server itself needs none
         return sorted(found)
 
     @property

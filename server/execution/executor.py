@@ -89,7 +89,7 @@ class Executor:
             await self._begin(attempt)
             outcome: Outcome | None = await self._outcome(attempt)
         except BaseException as failure:  # the graph's factory or its reading of the state failed
-            outcome = self._failed(attempt, failure)
+            outcome = None if attempt.handed_over else self._failed(attempt, failure)
         attempt.cancellable = False
         if outcome is not None and not attempt.handed_over:
             await self.finish(attempt, outcome)
@@ -143,6 +143,8 @@ class Executor:
             attempt.cancellable = False
             if isinstance(failure, GraphDrained) and attempt.control.drain_requested:
                 return None
+            if attempt.handed_over or (isinstance(failure, Superseded) and attempt.stop is None):
+                return None  # the run is another attempt's by now
             return await self._settle(graph, attempt, failure)
 
     async def _drive(self, graph: Graph, attempt: Attempt) -> BaseException | None:

@@ -5,6 +5,7 @@ heard nothing for a while, and ends the logs of those that are over. Whether the
 nobody knows: readers are told that they may be.
 """
 
+import time
 from typing import Protocol
 
 from ..models import Run, RunStatus, Thread
@@ -16,6 +17,7 @@ from .endings import closing, failed
 from .readers import told_by_rows
 
 LAST_WORD = 2**31 - 1  # an attempt that no writer of the log outranks
+PATIENCE_SECONDS = 3.0  # for who knows the end and may be about to tell it: PostgreSQL was away, for one
 _GAP = {"error": "EventsExpired", "message": "The last events of this run may be missing; read the thread"}
 
 
@@ -32,12 +34,17 @@ class Closer:
     def __init__(self, database: Database, broker: WatchedBroker) -> None:
         self._database = database
         self._broker = broker
+        self._over: dict[str, float] = {}  # runs that are over and not closed -> since when that is known
 
     async def close(self) -> None:
         """Look once at what is awaited here."""
-        for run_id in self._broker.awaited():
+        awaited = self._broker.awaited()
+        self._over = {run_id: since for run_id, since in self._over.items() if run_id in awaited}
+        for run_id in awaited:
             run, thread = await self._database.read(lambda tx, run_id=run_id: _find(tx, run_id))  # type: ignore[misc]
-            if run is None or not run.status.active:
+            if run is not None and run.status.active:
+                self._over.pop(run_id, None)
+            elif time.monotonic() - self._over.setdefault(run_id, time.monotonic()) >= PATIENCE_SECONDS:
                 await self._end(run_id, run, thread)
 
     async def _end(self, run_id: str, run: Run | None, thread: Thread | None) -> None:

@@ -33,6 +33,10 @@ class Roster:
         """Forget the workers that are dead: what they executed has nobody. Returns how many."""
         return await self._database.write(statements.bury)
 
+    async def unlock(self) -> int:
+        """End what processes left undone that have stopped, so that others can go on. Returns how much."""
+        return await self._database.read(lambda tx: statements.unlock(tx, self._lease_seconds / 2))
+
     async def take(self, duty: str, holder: str) -> bool:
         """Whether a process has a duty for a lease from now on."""
         return await self._database.write(

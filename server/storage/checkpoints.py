@@ -50,6 +50,10 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         clone._fence, clone._own = (run_id, attempt), set()
         return clone
 
+    def on(self, database: Database) -> "DatabaseSaver":
+        """The same checkpoints, reached by another way."""
+        return DatabaseSaver(database, self._statements)
+
     # The same on every engine: versions are texts that sort as they came.
     get_next_version = SqliteStatements.get_next_version
 

@@ -68,6 +68,10 @@ class ItemStore:
         self._encode = encode
         self._embedding = embedding
 
+    def on(self, database: Database) -> "ItemStore":
+        """The same items, reached by another way."""
+        return ItemStore(database, self._encode, self.rules, self._embedding)
+
     async def run(self, operations: Sequence[ItemOperation]) -> list[Any]:
         """The results, one for each: an Item or None, a list of Items, a list of Namespaces, or None."""
         batch = self._batch(operations)

@@ -7,6 +7,7 @@ afterwards, so that each happens once.
 """
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,19 +25,21 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import ConfigError, GraphwireError, Invalid, StorageFull, StorageUnavailable
 from .database import Tx
+from .turns import Reach, Turn
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 5
 AWAY_SECONDS = 20.0  # how long work waits for a database that is away, and for a free connection
+BEGIN_SECONDS = 5.0  # how long who is impatient waits for the beginning of a transaction
 AGAIN_SECONDS, AGAIN_SECONDS_MAX = 0.05, 1.0
 TRIES = 10  # of work that met another's: two made the same row, or each waited for the other
 _MET = (pg.UniqueViolation, pg.SerializationFailure, pg.DeadlockDetected)
 _FULL = (pg.DiskFull, pg.OutOfMemory, pg.ConfigurationLimitExceeded)
 
 
-IDLE_MS = 15_000  # how long a transaction may do nothing
+IDLE_SECONDS = 15.0  # how long a transaction may do nothing
 LOCK_MS = 2_000
 # A row for each connection there ever was, with the mark of its last transaction.
 MARK = (
@@ -63,10 +66,19 @@ class PostgresDatabase:
     """One schema of one database. Raises ConfigError for an address that makes no sense.
 
     `connections` bounds how many this process opens; work beyond waits its turn. `patience`: for how many
-    seconds it waits for that, and for a database that is away.
+    seconds it waits for that, and for a database that is away. `idle_seconds`: for how long a transaction may
+    do nothing, before PostgreSQL ends it and its locks.
     """
 
-    def __init__(self, uri: str, *, schema: str, connections: int, patience: float = AWAY_SECONDS) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        schema: str,
+        connections: int,
+        patience: float = AWAY_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         if not schema.isidentifier() or not schema.isascii() or schema != schema.lower():
             raise ConfigError(f"{schema!r} cannot be a schema: lower-case letters, digits and _ only")
         try:
@@ -86,6 +98,7 @@ class PostgresDatabase:
             json_deserializer=orjson.loads,
             connect_args={
                 "prepare_threshold": None,
+                "application_name": f"graphwire {schema}",  # see storage/workers.py
                 "connect_timeout": CONNECT_SECONDS,
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
@@ -96,9 +109,26 @@ class PostgresDatabase:
         self._reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}"
         self._unmarked = f"BEGIN; SET LOCAL search_path TO {schema}"
         # One whose client is gone must not keep its locks for ever.
-        idle = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}"
+        self._idle_seconds = idle_seconds
+        idle = f"SET LOCAL idle_in_transaction_session_timeout = {int(idle_seconds * 1000)}"
         self._writing = f"{self._unmarked}; {idle}; {MARK}"
         self._threads = ThreadPoolExecutor(connections, "postgres")
+        self._all_threads = [self._threads]
+        self._connections = connections
+        self._begin_seconds: float | None = None
+        self._reach = Reach()
+
+    def impatient(self, seconds: float) -> "PostgresDatabase":
+        """The same connections, for who cannot wait: when the database has been away for so long, or a
+        transaction cannot begin within some seconds more, StorageUnavailable tells that nothing happened.
+
+        Who is patient does not stand in its way.
+        """
+        other = copy.copy(self)
+        other._patience, other._begin_seconds = seconds, BEGIN_SECONDS
+        other._threads = ThreadPoolExecutor(self._connections, "postgres-door")
+        self._all_threads.append(other._threads)
+        return other
 
     async def write(self, work: Callable[[Tx], T]) -> T:
         return await self._elsewhere(self.write_now, work)
@@ -121,7 +151,8 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Wait for what is under way, then close. Later work never runs."""
-        self._threads.shutdown()
+        for threads in self._all_threads:
+            threads.shutdown()
         self.engine.dispose()
 
     async def forget_marks(self) -> None:
@@ -129,25 +160,45 @@ class PostgresDatabase:
         await self.write(lambda tx: tx.execute(FORGET_MARKS).rowcount)
 
     async def _elsewhere(self, call: Callable[[Callable[[Tx], T]], T], work: Callable[[Tx], T]) -> T:
-        return await asyncio.wrap_future(self._threads.submit(call, work))
+        if self._begin_seconds is None:
+            return await asyncio.wrap_future(self._threads.submit(call, work))
+        turn = Turn(work)
+        future = asyncio.wrap_future(self._threads.submit(call, turn))
+        try:
+            await asyncio.wait([future], timeout=self._begin_seconds)
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        if not future.done() and turn.give_up():
+            future.cancel()
+            raise StorageUnavailable
+        return await future
 
     def _patiently(self, once: Callable[[], T]) -> T:
         """Run a transaction until it has met nobody and its database was there."""
-        deadline, wait, met = time.monotonic() + self._patience, AGAIN_SECONDS, 0
+        began, wait, met = time.monotonic(), AGAIN_SECONDS, 0
         while True:
             try:
-                return once()
+                result = once()
+                self._reach.there()
+                return result
             except PoolTimeout as failure:
                 raise StorageUnavailable("The database has no free connection; try again later") from failure
             except (DBAPIError, psycopg.Error) as failure:
                 cause = failure.orig if isinstance(failure, DBAPIError) else failure
                 met += isinstance(cause, _MET)
                 if not (isinstance(cause, _MET) and met < TRIES) and not (
-                    _is_away(cause) and time.monotonic() < deadline
+                    _is_away(cause) and self._waits(began)
                 ):
                     raise _in_our_terms(cause) or failure from failure
             time.sleep(wait)
             wait = min(2 * wait, AGAIN_SECONDS_MAX)
+
+    def _waits(self, began: float) -> bool:
+        """Whether work goes on waiting for a database that is away."""
+        away = self._reach.away()
+        waited = time.monotonic() - began if self._begin_seconds is None else away
+        return waited < self._patience
 
     def _marked(self, work: Callable[[Tx], T]) -> T:
         """Run a transaction that leaves a mark: by it one is recognised whose end was not heard.
@@ -200,7 +251,7 @@ class PostgresDatabase:
 
         Who asks takes the row of the mark, and so waits for a transaction that may still be under way.
         """
-        deadline = time.monotonic() + max(self._patience, 2 * IDLE_MS / 1000)
+        deadline = time.monotonic() + (self._begin_seconds or max(self._patience, 2 * self._idle_seconds))
         while time.monotonic() < deadline:
             with suppress(DBAPIError, PoolTimeout, psycopg.Error), self.engine.connect() as tx:
                 raw = cast("psycopg.Connection[Any]", tx.connection.driver_connection)
@@ -213,14 +264,18 @@ class PostgresDatabase:
                     raise
                 return row is not None and row[0] == mark
             time.sleep(AGAIN_SECONDS)
-        raise StorageUnavailable
+        raise StorageUnavailable("The database cannot be reached: it is not known whether this took place")
 
 
 def _give_up(tx: Tx) -> None:
     """Undo. Where the connection is broken SQLAlchemy sees it by this, and trusts none that is as old."""
-    if not tx.invalidated:
-        with suppress(DBAPIError):
-            tx.exec_driver_sql("ROLLBACK")
+    if tx.invalidated:
+        return
+    try:
+        tx.exec_driver_sql("ROLLBACK")
+    except DBAPIError as failure:  # in the middle of a pipeline, psycopg does not see that it was cut
+        if not tx.invalidated:
+            tx.invalidate(failure)
 
 
 def _is_away(cause: BaseException | None) -> bool:

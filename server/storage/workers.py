@@ -37,6 +37,13 @@ _join = insert(workers).values(worker_id=bindparam("of_worker"), expires_at=_unt
 _beat = update(workers).where(_this).values(expires_at=_until)
 _leave = delete(workers).where(_this)
 _bury = delete(workers).where(workers.c.expires_at < present())
+# PostgreSQL's own limit does not see a client that has stopped between two statements of a pipeline.
+_unlock = text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+    "AND datname = current_database() AND usename = current_user AND pid != pg_backend_pid() "
+    "AND application_name = current_setting('application_name') "
+    "AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+)
 _duty = duties.c.name == bindparam("of_duty")
 _take_over = (
     update(duties)
@@ -67,6 +74,12 @@ def leave(tx: Tx, worker_id: str) -> None:
 def bury(tx: Tx) -> int:
     """Forget the workers whose time is over; returns how many."""
     return tx.execute(_bury).rowcount
+
+
+def unlock(tx: Tx, seconds: float) -> int:
+    """End the transactions in which nothing has happened for so long: whoever began them has stopped, and
+    others wait for their locks. On PostgreSQL only; returns how many."""
+    return int(tx.execute(_unlock, {"seconds": seconds}).scalar_one())
 
 
 def take_duty(tx: Tx, name: str, holder: str, seconds: float) -> bool:

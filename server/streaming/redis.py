@@ -81,6 +81,9 @@ class RedisBroker:
     async def _begin(self, run_id: str, thread_id: str, attempt: int) -> Log | None:
         """The log, if this attempt may write it."""
         writing = self._writer.get(run_id)
+        if writing is not None and writing.attempt < attempt - 1:
+            self._writer.leave(writing)  # others went on with it meanwhile, which nobody said here
+            writing = None
         log = self._logs.open(run_id, thread_id, copy=True)
         mine = writing is not None and writing.log is log
         try:

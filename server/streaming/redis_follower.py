@@ -42,6 +42,7 @@ class Follower:
         self._hinted: dict[str, None] = {}
         self._hinted_threads: dict[str, None] = {}
         self._rung = asyncio.Event()
+        self._back_at = 0.0
         link.when_back(self._look_again)
 
     # ------------------------------------------------------------------------------------- logs
@@ -86,8 +87,13 @@ class Follower:
         return copy
 
     def awaited(self, seconds: float) -> list[str]:
-        """The logs that somebody reads here, that have not ended, and nothing came for some seconds."""
+        """The logs that somebody reads here, that have not ended, and nothing came for some seconds.
+
+        None while Redis is away, and for as long after it: those who write are to be heard first.
+        """
         before = time.monotonic() - seconds
+        if self._link.away or self._back_at > before:
+            return []
         return [
             key
             for key, copy in list(self._copies.items())
@@ -175,6 +181,7 @@ class Follower:
 
     def _look_again(self) -> None:
         """Hints may have been missed."""
+        self._back_at = time.monotonic()
         self._hinted.update((key, None) for key, copy in list(self._copies.items()) if copy.live)
         self._hinted_threads.update((thread_id, None) for thread_id in self._threads)
         self._rung.set()

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from .redis_scripts import SCRIPTS, Command, Keys
 
 _log = structlog.get_logger(__name__)
-_FAILURES = (RedisError, OSError, TimeoutError)
+_FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)  # the last is uvloop's, of a closed transport
 _CUT = (*_FAILURES, AttributeError)  # redis-py (8.1), when another task finds the connection cut meanwhile
 
 TIMEOUT_SECONDS = 5.0  # for an answer: a connection that is silent for longer is dead

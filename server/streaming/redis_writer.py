@@ -223,7 +223,7 @@ class Writer:
         """Go on from where Redis is."""
         writing, status = parcel.writing, answer[0]
         if status == "fenced":
-            self._fenced(writing)
+            self.leave(writing)
             return
         if parcel.begins or status == "at":
             at = int(answer[2]) if parcel.begins else int(answer[1])
@@ -242,7 +242,7 @@ class Writer:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _fenced(self, writing: Writing) -> None:
+    def leave(self, writing: Writing) -> None:
         """Another process goes on with the run: what this one appends is heard no more."""
         if self._writing.get(writing.log.key) is not writing:
             return

@@ -138,6 +138,21 @@ async def test_a_reader_who_saw_more_beside_the_writer_waits_elsewhere_until_tha
     assert (list(batch.entries), batch.first.offset) == ([number(10)], 10)
 
 
+async def test_an_attempt_that_comes_back_to_its_first_process_goes_on_after_the_one_between(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    first, second, reader = [await start_process(redis, namespace) for _ in range(3)]
+    for attempt, process in enumerate((first, second, first), 1):
+        await process.broker.begin(RUN, THREAD, attempt)
+        for index in range(3):
+            process.broker.append(RUN, number(10 * attempt + index))
+        assert await process.broker.flushed(RUN, LONG)
+    await first.broker.end(RUN, b"{}")
+    written = [number(10 * attempt + index) for attempt in (1, 2, 3) for index in range(3)]
+    for process in (reader, first):
+        assert await everything(process.broker, RUN) == written
+
+
 async def test_a_later_attempt_elsewhere_goes_on_and_the_earlier_one_is_heard_no_more(
     redis: Redis, start_process: Start, namespace: str
 ) -> None:

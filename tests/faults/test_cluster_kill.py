@@ -33,6 +33,7 @@ def test_no_run_is_lost_and_none_runs_twice_at_once(
     start_cluster: Callable[..., Cluster], tmp_path: Path, seed: int
 ) -> None:
     cluster = start_cluster(apis=2, workers=2, config=CONFIG.with_name("faults.json"), **ENVIRONMENT)
+    cluster.rows.write_history()
     story = live_through(
         cluster, Ledger(tmp_path / "ledger"), USERS, seed, lambda failed: kill_all(cluster, seed, failed)
     )

@@ -1,8 +1,10 @@
 """A database goes away and comes back while it is used: each work happens once, or says why it did not."""
 
+import asyncio
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ from psycopg import Connection
 from sqlalchemy import text
 
 from server.errors import ConfigError, StorageUnavailable
+from server.storage import postgres
 from server.storage.database import Tx
 from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
@@ -205,3 +208,52 @@ def test_a_work_that_goes_on_after_an_error_of_the_database_does_not_seem_to_hav
 def test_a_schema_is_a_plain_name(schema: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a schema"):
         PostgresDatabase("postgresql://localhost/x", schema=schema, connections=1)
+
+
+async def test_who_cannot_wait_is_refused_in_time_beside_others_who_wait(
+    cluster: Postgres, open_it: Callable[..., PostgresDatabase]
+) -> None:
+    database = open_it()
+    door = database.impatient(0.3)
+    cluster.stop()
+    try:
+        waiting = [asyncio.ensure_future(database.write(add(f"{n:02}"))) for n in range(3 * CONNECTIONS)]
+        began = time.monotonic()
+        refused = [door.write(add("never")) for _ in range(10 * CONNECTIONS)]
+        answers = await asyncio.gather(*refused, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {StorageUnavailable}
+        assert time.monotonic() - began < 5
+        assert not any(each.done() for each in waiting)
+    finally:
+        cluster.start()
+    await asyncio.gather(*waiting)
+    assert await door.read(words) == [f"{n:02}" for n in range(3 * CONNECTIONS)]
+
+
+async def test_what_could_not_begin_in_time_never_happens(
+    open_it: Callable[..., PostgresDatabase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "BEGIN_SECONDS", 0.2)
+    database, entered, go_on = open_it(), threading.Barrier(CONNECTIONS + 1), threading.Event()
+    door = database.impatient(2)
+
+    def hold(tx: Tx) -> None:
+        entered.wait(30)
+        assert go_on.wait(30)
+
+    held = [asyncio.ensure_future(database.write(hold)) for _ in range(CONNECTIONS)]
+    await asyncio.to_thread(entered.wait, 30)
+    refused = [door.write(add("never")) for _ in range(3 * CONNECTIONS)]
+    answers = await asyncio.gather(*refused, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StorageUnavailable}
+    go_on.set()
+    await asyncio.gather(*held)
+    assert await door.read(words) == []
+
+
+async def test_work_of_the_impatient_that_has_begun_takes_the_time_it_takes(
+    open_it: Callable[..., PostgresDatabase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "BEGIN_SECONDS", 0.1)
+    door = open_it().impatient(2)
+    await door.write(lambda tx: tx.execute(text("SELECT pg_sleep(0.5)")).close())
