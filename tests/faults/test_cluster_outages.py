@@ -23,7 +23,7 @@ FAULTS = CONFIG.with_name("faults.json")
 ENVIRONMENT = {"BG_JOB_MAX_RETRIES": "1000", "GRAPHWIRE_LEASE_SECONDS": "2"}
 LONG_SECONDS = 10.0
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 Trouble = Callable[[Cluster], None]
 

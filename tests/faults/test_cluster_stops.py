@@ -23,7 +23,7 @@ ENVIRONMENT = {"BG_JOB_MAX_RETRIES": "1000", "GRAPHWIRE_LEASE_SECONDS": f"{LEASE
 HANDED_OVER_SECONDS = 3.0  # within which another worker goes on with a run; far below the lease of that test
 GRACE = "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS"
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.nightly]
 Start = Callable[..., Cluster]
 
 
