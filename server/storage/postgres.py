@@ -279,7 +279,12 @@ def _give_up(tx: Tx) -> None:
 
 
 def _is_away(cause: BaseException | None) -> bool:
-    """Whether the database was not there: no answer, or one of those with which it goes and comes."""
+    """Whether the database was not there: no answer, or one of those with which it goes and comes.
+
+    To it we may have been away: then it has ended the transaction, and nothing of it took place.
+    """
+    if isinstance(cause, pg.IdleInTransactionSessionTimeout):
+        return True
     if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
         return False
     state = cause.sqlstate

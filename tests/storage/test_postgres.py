@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fix_postgres import Postgres
+from fix_server import eventually
 from psycopg import Connection
 from sqlalchemy import text
 
@@ -257,3 +258,25 @@ async def test_work_of_the_impatient_that_has_begun_takes_the_time_it_takes(
     monkeypatch.setattr(postgres, "BEGIN_SECONDS", 0.1)
     door = open_it().impatient(2)
     await door.write(lambda tx: tx.execute(text("SELECT pg_sleep(0.5)")).close())
+
+
+def test_work_whose_transaction_was_ended_because_nothing_was_heard_of_it_is_done_anew(
+    open_it: Callable[..., PostgresDatabase],
+) -> None:
+    other, database = open_it(), open_it(idle_seconds=0.1)
+    tries: list[int] = []
+
+    def there(pid: int) -> bool:
+        query = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        return other.read_now(lambda tx: bool(tx.execute(query, {"pid": pid}).scalar_one()))
+
+    def work(tx: Tx) -> None:
+        tries.append(tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+        add("a")(tx)
+        if len(tries) == 1:
+            assert eventually(lambda: not there(tries[0]))
+        add("b")(tx)
+
+    database.write_now(work)
+    assert len(tries) == 2
+    assert database.read_now(words) == ["a", "b"]
