@@ -60,6 +60,12 @@ class Server:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def connections(self) -> int:
+        """Sockets of its own that it still has with clients; one that it has closed belongs to nobody."""
+        own, listening, nobody = f":{self.port:04X}", "0A", "0"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(own) and row[3] != listening and row[9] != nobody for row in rows)
+
     def threads(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 

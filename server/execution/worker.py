@@ -20,6 +20,8 @@ _log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 1.0  # the last of the grace: for the step at hand
 POLL_SECONDS = 5.0  # the safety net; what starts a run in time is the signal
+CLAIM_MAX = 32  # runs that are claimed at a time
+LEAVE_SECONDS = 0.05  # how long runs are left to other workers, when they may have been offered to them
 
 
 class Worker:
@@ -50,21 +52,37 @@ class Worker:
         self._closed = False
 
     async def work(self) -> None:
-        """Claim runs for ever: whenever a signal says so, when a delayed run is due, and now and then."""
-        while not self.draining:
-            free = self._free()
-            self._claiming = free > 0
-            claimed = await self._claim(free) if free > 0 else []
-            for run in claimed:
-                self._execute(run)
-            self._claiming = False
-            self._tell_drain()
-            if not claimed:  # else those that were passed over may be free by now
-                await self._signals.wait("runs", await self._pause())
+        """Claim runs for ever: whenever a signal says so, when a delayed run is due, and now and then.
 
-    async def _claim(self, free: int) -> list[Run]:
+        Several workers share runs fairly: each takes those that were offered to it, and a moment later what
+        the others left.
+        """
+        offered = 0  # 0: whatever there is
+        while not self.draining:
+            claimed = await self._claim(offered)
+            if claimed and not offered:
+                continue  # those that were passed over may be free by now
+            pause = LEAVE_SECONDS if claimed else await self._pause()
+            offered = await self._signals.wait("runs", pause)
+        self._tell_load()
+
+    async def _claim(self, offered: int) -> int:
+        """Claim runs and execute them; returns how many."""
+        self._tell_load()
+        if (free := self._free()) <= 0:
+            return 0
+        self._claiming = True
+        limit = min(free, CLAIM_MAX, offered or CLAIM_MAX)
+        claimed = await self._claimed(limit, likely=offered > 0)
+        for run in claimed:
+            self._execute(run)
+        self._claiming = False
+        self._tell_drain()
+        return len(claimed)
+
+    async def _claimed(self, limit: int, likely: bool) -> list[Run]:
         try:
-            return await self._attempts.claim(min(free, 32), self.worker_id)
+            return await self._attempts.claim(limit, self.worker_id, likely=likely)
         except Exception:  # the task supervisor: a full disk must not end the worker
             _log.exception("could not claim runs")
             return []
@@ -103,7 +121,7 @@ class Worker:
     def release(self) -> None:
         """See `services.starter.Starter`."""
         self._reserved -= 1
-        self._offer()
+        self._freed()
         self._tell_drain()
 
     def start(self, run: Run) -> None:
@@ -116,18 +134,24 @@ class Worker:
     def lend(self, run_id: str) -> Iterator[None]:
         """See `backend.Work`. A synchronous node that waits keeps a thread: there is one more instead."""
         with self._loans.lend(run_id), self._lanes.one_thread_more():
-            self._offer()
+            self._freed()
             yield
 
-    def _offer(self) -> None:
+    def _freed(self) -> None:
         """A slot was given back; if it is the only one, somebody may be waiting for it."""
+        self._tell_load()
         if self._free() == 1:
             self._signals.notify("runs")
+
+    def _tell_load(self) -> None:
+        full = self.draining or self._free() <= 0
+        self._signals.busy("runs", None if full else len(self._active) + self._reserved)
 
     def _execute(self, run: Run) -> None:
         attempt = Attempt(run)
         job = self._lanes.submit(run.graph_id, self._executor.execute(attempt))
         self._active[run.run_id] = (attempt, job)
+        self._tell_load()
         loop = asyncio.get_running_loop()
         job.done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._ended, attempt, job))
 
@@ -136,7 +160,7 @@ class Worker:
         current = self._active.get(attempt.run.run_id)
         if current is not None and current[0] is attempt:
             del self._active[attempt.run.run_id]
-            self._offer()
+            self._freed()
             self._tell_drain()
         if not job.done.cancelled() and (failure := job.done.exception()) is not None:
             _log.error("an attempt ended without an outcome", run_id=attempt.run.run_id, exc_info=failure)

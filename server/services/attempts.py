@@ -34,10 +34,10 @@ class Attempts:
         self._signals = signals
         self._attempts_max = attempts_max
 
-    async def claim(self, limit: int, worker_id: str | None = None) -> list[Run]:
-        """Start up to `limit` runs that are due, for this worker."""
+    async def claim(self, limit: int, worker_id: str | None = None, *, likely: bool = False) -> list[Run]:
+        """Start up to `limit` runs that are due, for this worker. `likely`: so many were offered to it."""
         # Most looks find nothing, and a transaction that writes costs PostgreSQL a sync all the same.
-        if not await self._database.read(lambda tx: statements.is_due(tx, now())):
+        if not likely and not await self._database.read(lambda tx: statements.is_due(tx, now())):
             return []
         return await self._database.write(lambda tx: statements.claim(tx, now(), limit, worker_id))
 
@@ -76,7 +76,7 @@ class Attempts:
             self._broker.append(run.run_id, entry)
         await self._broker.end(run.run_id, returned(run.run_id, outcome))
         if left is ThreadStatus.busy:
-            self._signals.notify("runs")  # the thread is free for its next run
+            self._signals.offer("runs")  # the thread is free for its next run
         elif run.temporary:
             await self._broker.note(run.thread_id, THREAD_GONE)
 
@@ -149,7 +149,7 @@ class Attempts:
             await self._broker.begin(run.run_id, run.thread_id, run.attempt)
             await self._tell(run, outcome, (), left)
         if count:
-            self._signals.notify("runs")
+            self._signals.offer("runs", count)
         return count
 
 

@@ -156,7 +156,7 @@ class Runs:
         if starter is not None and starts:
             starter.start(run)
         elif run.status is RunStatus.pending and not admitted.known:
-            self._signals.notify("runs")
+            self._signals.offer("runs")
         await tell(self._broker, self._signals, admitted.displaced)
 
     def _admit(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
 
+READY_SECONDS = 3600  # for how long a process takes what is offered, if it does not say so again
 PLACES_SECONDS = 3600  # for how long it is known of a quiet thread what of it is gone
 
 Command = tuple[str | bytes | int, ...]
@@ -42,6 +43,14 @@ class Keys:
     @property
     def signals(self) -> str:
         return f"{self.namespace}:signals"
+
+    def signals_to(self, process: str) -> str:
+        """The channel that one process hears."""
+        return f"{self.namespace}:signals:{process}"
+
+    def ready(self, name: str) -> str:
+        """A sorted set: the processes that take what is offered, by how much each has."""
+        return f"{self.namespace}:ready:{name}"
 
     def log(self, key: str) -> list[str]:
         """The stream and its head."""
@@ -214,4 +223,20 @@ return {known, places[1] or unknown(KEYS[3], ARGV[2]), places[2] or '', text(now
 """
 )
 
-SCRIPTS = (BEGIN, APPEND, FETCH, THREAD)
+# KEYS: ready.  ARGV: channel of a process without its id, name of what is offered, how many
+# Each goes to the least busy process that listens. Answers how many of them are on their way.
+OFFER = Script(
+    """
+for told = 1, tonumber(ARGV[3]) do
+  repeat
+    local process = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+    if not process then return told - 1 end
+    local heard = redis.call('PUBLISH', ARGV[1] .. process, ARGV[2]) > 0
+    if heard then redis.call('ZINCRBY', KEYS[1], 1, process) else redis.call('ZREM', KEYS[1], process) end
+  until heard
+end
+return tonumber(ARGV[3])
+"""
+)
+
+SCRIPTS = (BEGIN, APPEND, FETCH, THREAD, OFFER)

@@ -8,10 +8,19 @@ class Signals(Protocol):
     """A bell with names. Rings are remembered until somebody waits, and then once."""
 
     def notify(self, name: str) -> None:
-        """Ring. Any thread; never blocks."""
+        """Ring for all who wait. Any thread; never blocks."""
 
-    async def wait(self, name: str, seconds: float) -> None:
-        """Until the next ring or the deadline in seconds, whichever is first."""
+    def offer(self, name: str, count: int = 1) -> None:
+        """There are `count` things to be had, each once: ring for those who are least busy. Any thread."""
+
+    def busy(self, name: str, load: int | None) -> None:
+        """How much whoever waits here has taken already; None: it takes no more."""
+
+    async def wait(self, name: str, seconds: float) -> int:
+        """Until the next ring or the deadline in seconds, whichever is first.
+
+        Returns how many things were offered to who waits here; 0: whatever there is may be taken.
+        """
 
 
 class LocalSignals:
@@ -24,7 +33,13 @@ class LocalSignals:
     def notify(self, name: str) -> None:
         self._loop.call_soon_threadsafe(self._event(name).set)
 
-    async def wait(self, name: str, seconds: float) -> None:
+    def offer(self, name: str, count: int = 1) -> None:
+        self.notify(name)
+
+    def busy(self, name: str, load: int | None) -> None:
+        """Nobody else could take it."""
+
+    async def wait(self, name: str, seconds: float) -> int:
         event = self._event(name)
         try:
             async with asyncio.timeout(seconds):
@@ -32,6 +47,7 @@ class LocalSignals:
         except TimeoutError:
             pass
         event.clear()
+        return 0
 
     def _event(self, name: str) -> asyncio.Event:
         return self._events.setdefault(name, asyncio.Event())

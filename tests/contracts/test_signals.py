@@ -96,3 +96,9 @@ async def test_rings_from_many_threads_lose_no_last_one(signals: Signals) -> Non
         seen = len(changes)
     for thread in threads:
         thread.join()
+
+
+async def test_what_is_offered_rings(signals: Signals) -> None:
+    signals.busy("runs", 0)
+    signals.offer("runs")
+    assert await rings(signals, "runs", LONG)
