@@ -32,6 +32,7 @@ class _Run:
     waiting: bool = False
     error: str | None = None
     messages: dict[str, Message] = field(default_factory=dict)
+    said: str | None = None  # a message that comes once more, whole
     held: "tuple[Cursor, Namespace, Entry] | None" = None  # a state that waits for its checkpoint
 
 
@@ -55,7 +56,10 @@ class View:
             "~run": self._began,
             "~time": self._time,
             "~messages": self._message,
-            "~values": self._values,
+            "~said": self._said,
+            "~values": self._hold_values,
+            "~updates": self._updates,
+            "~custom": self._custom,
             "~tools": self._tool,
             "~tasks": self._task,
             "~lifecycle": self._subgraph,
@@ -188,7 +192,10 @@ class View:
         kind, key = piece.get("type"), piece.get("id")
         if kind not in ("AIMessageChunk", "ai") or not isinstance(key, str):
             return  # what people and tools said is in the state
-        message = self._run.messages.get(key)
+        message, said = self._run.messages.get(key), self._run.said
+        self._run.said = None
+        if message is None and said == key and kind == "ai":
+            return
         if message is None and len(self._run.messages) >= MESSAGES_MAX:
             return
         if message is None:
@@ -203,6 +210,9 @@ class View:
         if kind == "ai" or piece.get("chunk_position") == "last":
             self._run.messages.pop(key, None)
             self._close([message])
+
+    def _said(self, namespace: Namespace, entry: Entry) -> None:
+        self._run.said = decode(entry.data)
 
     def _metadata(self, shared: bytes) -> Json:
         """The metadata of a model's call, which all its tokens share to the byte."""
