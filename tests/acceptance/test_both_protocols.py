@@ -1,8 +1,4 @@
-"""A run is executed one way, whoever watches: both protocols see the same of the same runs.
-
-First what each sees of runs that the other began. Then two hundred runs, made from a seed: both views must
-agree on what was said, which tools were called, what is in the state and how it ended.
-"""
+"""A run is executed one way, whoever watches: what each protocol sees of runs that the other began."""
 
 import json
 from typing import Any
