@@ -1,4 +1,4 @@
-"""Two hundred runs, made from a seed: both protocols show the same texts, calls, states and endings of each."""
+"""Two hundred runs, made from a seed: both protocols show the same texts, calls, state and end of each."""
 
 import json
 import os
