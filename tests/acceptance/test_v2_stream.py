@@ -77,6 +77,20 @@ def test_a_call_of_a_tool_comes_in_pieces_and_then_whole(server: Server) -> None
     assert [data["event"] for data in of(events, "tools")] == ["tool-started", "tool-finished"]
 
 
+def test_what_a_tool_has_a_model_say_is_told_from_what_the_agent_says(server: Server) -> None:
+    thread = new_id()
+    events = run(server, "tools", HI, thread)
+    said = {tuple(e["params"]["namespace"]) for e in events if e["method"] == "messages"}
+    [within] = said - {()}
+    assert [segment.partition(":")[0] for segment in within] == ["tools"]
+    only = {"channels": ["messages", "lifecycle"], "namespaces": [["tools"], []], "depth": 0}
+    assert replay(server, thread, **only) == [e for e in events if e["method"] in ("messages", "lifecycle")]
+    for namespaces, text in (([list(within)], "inner answer"), ([["tools"]], "inner answer")):
+        with watching(server, thread, ["messages"], namespaces=namespaces) as found:
+            seen = until(found, lambda event: event["params"]["data"]["event"] == "message-finish")
+        assert list(texts(seen).values()) == [text]
+
+
 def test_subgraphs_begin_and_end(server: Server) -> None:
     events = run(server, "subg", {"topic": "ice"})
     told = [

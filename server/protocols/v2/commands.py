@@ -171,6 +171,11 @@ class Commands:
         if not isinstance(checkpoint_id, str):
             raise Refused("invalid_argument", "state.fork requires a checkpoint_id.")
         thread = await self._thread()
+        try:
+            at = StateRequest(Place(checkpoint_id=checkpoint_id))
+            await self.services.state.get(self.caller, self.thread_id, at)
+        except NotFound as missing:
+            raise Refused("no_such_checkpoint", missing.message) from None
         assistant = thread.get("assistant_id") or thread.get("graph_id")
         config = dict(_object(params.get("config")))
         config["configurable"] = {

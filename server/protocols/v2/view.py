@@ -17,6 +17,7 @@ from .events import Event, sequence
 from .subscriptions import Namespace, Subscription
 
 MESSAGES_MAX = 256  # under way in one run; more than that is a graph that lost its way
+TOOLS = "tools"  # what everybody calls the node that runs tools
 _INTERRUPT = b'"__interrupt__"'
 
 
@@ -186,6 +187,10 @@ class View:
 
     # ---------------------------------------------------------------- what it says
     def _message(self, namespace: Namespace, entry: Entry) -> None:
+        if not self._asked.hears("messages"):
+            return
+        metadata = self._metadata(entry.shared)
+        namespace = _within(namespace, metadata)
         if not self._asked.wants("messages", namespace):
             return
         piece = decode(entry.data[1:])
@@ -199,7 +204,6 @@ class View:
         if message is None and len(self._run.messages) >= MESSAGES_MAX:
             return
         if message is None:
-            metadata = self._metadata(entry.shared)
             node = metadata.get("langgraph_node")
             message = Message(key, namespace, node if isinstance(node, str) else None)
             self._run.messages[key] = message
@@ -271,6 +275,15 @@ class View:
         elif event_id is None:
             event_id = f"{place.epoch}-{place.offset}" + (f".{part}" if part else "")
         self._out.append(Event(seq, event_id, method, namespace, self._run.at_ms, data, node))
+
+
+def _within(namespace: Namespace, metadata: Json) -> Namespace:
+    """Where something was said: what a tool has a model say is in a namespace of its own, by which clients
+    tell it from what the agent says (contract/protocol-v2.md 3)."""
+    if metadata.get("langgraph_node") != TOOLS:
+        return namespace
+    place = str(metadata.get("langgraph_checkpoint_ns", "")).split("|")
+    return (*namespace, *place[len(namespace) : len(namespace) + 1])
 
 
 def _without_interrupts(data: bytes) -> bytes:
