@@ -159,11 +159,6 @@ class Run:
         return bool(self.kwargs.get("temporary"))
 
     @property
-    def protocol(self) -> str:
-        """Of which protocol the caller is: of "v2" the log tells all that it may show."""
-        return str(self.kwargs.get("protocol", "v1"))
-
-    @property
     def webhook(self) -> str | None:
         """Whom to tell when the run has ended."""
         return self.kwargs.get("webhook")
@@ -197,7 +192,6 @@ class RunRequest:
     idempotency_key: str | None = None
     arrived_at: str = ""  # when the call came in
     cron_id: str | None = None  # which cron asks
-    protocol: str = "v1"  # v2: the run's log tells all that protocol v2 may show
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,5 +112,4 @@ def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -
         "resumable": request.stream_resumable,
         "checkpoint_during": request.durability != "exit",
         "durability": request.durability,
-        **({"protocol": request.protocol} if request.protocol != "v1" else {}),
     }

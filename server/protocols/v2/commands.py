@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 MALFORMED = "Protocol commands must include an integer id and string method."
 ANSWERS_MAX = 1_000
 CHECKPOINTS, CHECKPOINTS_MAX = 10, 100
-# What the log of a run of this protocol tells as clients of the older one see it; the rest are asides.
+# What clients of the older protocol see of a run of this one.
 MODES = ["values", "updates", "messages-tuple", "custom"]
 _SUMMARY = ("checkpoint_id", "created_at", "metadata")
 _SERVERS_OWN = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -171,6 +171,11 @@ class Commands:
         if not isinstance(checkpoint_id, str):
             raise Refused("invalid_argument", "state.fork requires a checkpoint_id.")
         thread = await self._thread()
+        try:
+            at = StateRequest(Place(checkpoint_id=checkpoint_id))
+            await self.services.state.get(self.caller, self.thread_id, at)
+        except NotFound as missing:
+            raise Refused("no_such_checkpoint", missing.message) from None
         assistant = thread.get("assistant_id") or thread.get("graph_id")
         config = dict(_object(params.get("config")))
         config["configurable"] = {
@@ -223,7 +228,7 @@ def _run_request(params: Json, command: Json | None = None) -> RunRequest:
         "stream_resumable": True,
         "if_not_exists": "create",
     }
-    return replace(validate(RunCreate, body).to_request(), protocol="v2", arrived_at=now())
+    return replace(validate(RunCreate, body).to_request(), arrived_at=now())
 
 
 def _answers(params: Json) -> Json:
