@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import BaseRoute
 
+from .api.authentication import Authentication
 from .api.cors import cors
 from .api.middleware import Surroundings
 from .api.openapi import document
@@ -15,7 +16,7 @@ from .api.operation import Operation
 from .api.responses import graphwire_error, http_error, unexpected_error
 from .api.routes import OPERATIONS as REST
 from .api.routes import routes
-from .backend import Backend
+from .backend import Backend, Gate
 from .cors import CorsRules
 from .errors import GraphwireError
 from .protocols import v2
@@ -37,20 +38,24 @@ def build_probes(backend: Backend) -> Starlette:
 def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=served,
-        middleware=surroundings(backend.cors),
+        middleware=surroundings(backend.cors, backend.gate),
         exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
     app.state.backend = backend
-    app.state.openapi = document(backend.graph_ids, OPERATIONS)
+    security = backend.gate.openapi if backend.gate is not None else None
+    app.state.openapi = document(backend.graph_ids, OPERATIONS, security)
     return app
 
 
-def surroundings(rules: CorsRules) -> list[Middleware]:
+def surroundings(rules: CorsRules, gate: Gate | None = None) -> list[Middleware]:
     """What every request passes on its way in and out, the outermost first."""
-    return [
+    found = [
         Middleware(Surroundings),
         cors(rules),
         # Within CORS, unlike Starlette's own: else a page on another origin could not read a 500.
         Middleware(ServerErrorMiddleware, handler=unexpected_error),
     ]
+    if gate is not None:
+        found.append(Middleware(Authentication, gate.authenticator, gate.public))
+    return found

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from .auth.authenticator import Authenticator
 from .cors import CorsRules
 from .models import Json
 from .services import Services
@@ -34,6 +35,15 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Where everybody has to say who he is, but at the `public` paths; how, is told in the `openapi` part."""
+
+    authenticator: Authenticator
+    public: frozenset[str]
+    openapi: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Made by `wiring`, used by every door; sizes in bytes, times in seconds."""
 
@@ -48,6 +58,7 @@ class Backend:
     shutdown_grace_seconds: float
     cors: CorsRules
     info: Json
+    gate: Gate | None = None  # None: nobody is asked
 
     @property
     def draining(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from . import __version__, heap
-from .backend import Backend, Readiness
+from .backend import Backend, Gate, Readiness
 from .checkpointer_config import retention_rules
 from .config import Settings, load_webhooks
 from .cors_config import cors_rules
@@ -49,6 +49,7 @@ from .services import (
     ThreadSearch,
 )
 from .services.addresses import SystemResolver
+from .services.authorization import Authorization
 from .services.deliveries import Outbox
 from .services.erasure import Eraser
 from .services.expiry import Expiry
@@ -88,6 +89,8 @@ class Engine:
     health: Readiness
     poll_seconds: float
     roster: Roster | None  # None: this process is the only one
+    gate: Gate | None
+    authorization: Authorization
 
     @property
     def eraser(self) -> Eraser:
@@ -257,6 +260,7 @@ def _backend(
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
         cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=_info(),
+        gate=engine.gate,
     )
 
 

@@ -141,6 +141,9 @@ class Settings(CorsSettings):
     cron_interval_seconds_min: Annotated[int, Field(ge=1, le=86_400)] = 1
     """Least time between two runs of a cron."""
 
+    api_keys: str | None = Field(default=None, repr=False)
+    """Who may come in with which key, as JSON: `{"alice": "a long secret"}` (docs/authentication.md)."""
+
     isolation: Literal["graph", "shared", "run"] = "graph"
     """Which runs share an event loop: those of one graph, all, or none."""
 

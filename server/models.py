@@ -46,12 +46,13 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Without authentication everyone is the same nobody."""
+    """Who asks. Without authentication everyone is the same nobody. `trusted` is the server's own code."""
 
     identity: str = ""
     permissions: tuple[str, ...] = ()
     user: Mapping[str, Any] | None = None
     request_id: str = ""
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from .execution.worker import POLL_SECONDS
 from .graph.catalog import Catalog
 from .graph.embeddings import load_embeddings
 from .graph.loader import GraphSource, load_graph
+from .guarding import guarded
 from .project import Project
 from .services.closing import Closer
 from .services.roster import Roster
@@ -58,7 +59,7 @@ async def embedded(
     project: Project, settings: Settings, directory: DataDir, inspected: Awaitable[None], *, url: str = ""
 ) -> AsyncIterator[Backend]:
     """One process, one SQLite file in `directory`, opened once that is `inspected`. Raises StartupError."""
-    sources = _graphs(project)
+    sources, guard = _graphs(project), guarded(project, settings)
     await inspected
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
     try:
@@ -77,6 +78,8 @@ async def embedded(
             health=Health(database, settings.free_bytes_min),
             poll_seconds=POLL_SECONDS,
             roster=None,
+            gate=guard.gate,
+            authorization=guard.authorization,
         )
         async with running(project, settings, engine, url, "all") as backend:
             yield backend
@@ -91,7 +94,7 @@ async def distributed(
     project: Project, settings: Settings, *, url: str = "", role: Role = "all"
 ) -> AsyncIterator[Backend]:
     """One of several processes on one PostgreSQL and one Redis. Raises StartupError."""
-    sources = _graphs(project)
+    sources, guard = _graphs(project), guarded(project, settings)
     database = _postgres(settings)
     try:
         migrate(database)
@@ -111,6 +114,8 @@ async def distributed(
             health=Health(doors, 0),
             poll_seconds=DISTRIBUTED_POLL_SECONDS,
             roster=Roster(database, settings.lease_seconds),
+            gate=guard.gate,
+            authorization=guard.authorization,
         )
         closer = Closer(database, broker)
         works: dict[str, Work] = {

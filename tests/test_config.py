@@ -221,6 +221,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "data_dir": None,
         "sqlite_synchronous": "FULL",
         "pending_runs_max": 10_000,
+        "api_keys": None,
         "isolation": "graph",
         "error_text": "known",
         "free_bytes_min": 64 * 1024 * 1024,

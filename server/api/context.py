@@ -5,6 +5,7 @@ from starlette.requests import HTTPConnection
 from ..backend import Backend
 from ..models import Caller
 from ..services import Services
+from .authentication import caller_of
 
 
 def backend(request: HTTPConnection) -> Backend:
@@ -19,4 +20,4 @@ def services(request: HTTPConnection) -> Services:
 
 def caller(request: HTTPConnection) -> Caller:
     """Who asks; without authentication a nobody with a request id."""
-    return Caller(request_id=request.scope.get("request_id", ""))
+    return caller_of(request.scope) or Caller(request_id=request.scope.get("request_id", ""))

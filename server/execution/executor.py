@@ -31,7 +31,7 @@ from .asides import Asides
 from .failures import describe_failure
 from .overheard import Overheard, Tell
 from .partial import Unfinished
-from .run_config import graph_input, runnable_config
+from .run_config import graph_input, runnable_config, user_of
 from .stream_modes import LIVE_MODES, Translator, announces_interrupt, root_interrupts
 
 _log = structlog.get_logger(__name__)
@@ -132,8 +132,8 @@ class Executor:
     def _open(self, run: Run, access: str = EXECUTION) -> AbstractAsyncContextManager[Graph]:
         saver = self._saver.fenced(run.run_id, run.attempt)
         config = self._config(run)
-        context = run.kwargs.get("context")
-        return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, context=context)
+        told = {"context": run.kwargs.get("context"), "user": user_of(run)}
+        return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, **told)
 
     def _config(self, run: Run) -> RunnableConfig:
         return cast(RunnableConfig, runnable_config(run, self._rules.url))

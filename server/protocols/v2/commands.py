@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from ...api.requests import validate
-from ...api.responses import STATUS
+from ...api.responses import status_of
 from ...api.schemas.runs import RunCreate
 from ...clock import now
 from ...errors import (
@@ -275,5 +275,4 @@ def _code(failure: GraphwireError) -> str:
         return "no_such_run"
     if isinstance(failure, NotFound | Invalid | Contradiction):
         return "invalid_argument"
-    status = next((STATUS[kind] for kind in type(failure).__mro__ if kind in STATUS), 500)
-    return "permission_denied" if status in (401, 403) else "unknown_error"
+    return "permission_denied" if status_of(failure) in (401, 403) else "unknown_error"
