@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .cors import CorsRules
 from .models import Json
 from .services import Services
 from .streaming.broker import Broker
@@ -46,7 +45,6 @@ class Backend:
     body_bytes_max: int
     send_timeout_seconds: float
     shutdown_grace_seconds: float
-    cors: CorsRules
     info: Json
 
     @property

@@ -5,7 +5,8 @@ GraphwireError
 │   ├── ConfigError         (2) langgraph.json or a setting is wrong
 │   ├── DatabaseDamaged     (2) what is kept cannot be read
 │   ├── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
-│   └── StoreLoadError      (3) the embeddings named there cannot be loaded
+│   ├── StoreLoadError      (3) the embeddings named there cannot be loaded
+│   └── CustomAppError      (3) the application named there cannot be loaded or does not start
 ├── RequestError            the caller's mistake
 │   ├── Invalid             a value breaks a rule
 │   ├── Contradiction       two values that exclude each other
@@ -65,6 +66,12 @@ class GraphLoadError(StartupError):
 
 class StoreLoadError(StartupError):
     """The embeddings of the store cannot be loaded."""
+
+    exit_status = 3
+
+
+class CustomAppError(StartupError):
+    """The application of http.app cannot be used."""
 
     exit_status = 3
 

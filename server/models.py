@@ -198,6 +198,7 @@ class RunRequest:
     arrived_at: str = ""  # when the call came in
     cron_id: str | None = None  # which cron asks
     protocol: str = "v1"  # v2: the run's log tells all that protocol v2 may show
+    headers: Json = field(default_factory=dict)  # of the call, for `configurable`: http.configurable_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +294,7 @@ class WebhookRules:
     url_length_max: int = 65_536
     loopback: bool = False
     networks: tuple[Network, ...] = ()
+    sent: bool = True  # False: this server sends none, and runs go on without theirs
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def _settings(request: RunRequest, assistant: Assistant, own: Json) -> tuple[Jso
     configurable = {
         **user_keys(assistant.config.get("configurable", {})),
         **(said or user_keys(request.context)),
+        **user_keys(request.headers),  # a gateway sets these, so they win
     }
     context = {**assistant.context, **(request.context or said)}
     config = {**assistant.config, **request.config, "configurable": {**configurable, **own}}
