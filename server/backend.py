@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .auth.authenticator import Authenticator
-from .cors import CorsRules
 from .models import Json
 from .services import Services
 from .streaming.broker import Broker
@@ -56,7 +55,6 @@ class Backend:
     body_bytes_max: int
     send_timeout_seconds: float
     shutdown_grace_seconds: float
-    cors: CorsRules
     info: Json
     gate: Gate | None = None  # None: nobody is asked
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import traceback as tracebacks
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -16,6 +16,7 @@ import structlog
 from . import __version__, heap, logs, loops
 from .config import Settings, apply_environment, load_settings
 from .errors import ConfigError, GraphwireError, StartupError
+from .http_config import http_rules
 from .project import Project, load_project
 from .reload import run_reloading
 from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen
@@ -176,6 +177,9 @@ def run(flags: Flags) -> None:
 async def serve_on(
     sock: socket | None, directory: DataDir | None, project: Project, settings: Settings, flags: Flags
 ) -> None:
+    rules = http_rules(project.path, project.raw.get("http"), settings)
+    if flags.role == "worker":
+        rules = replace(rules, app=None)  # it serves nobody
     url = "" if sock is None else address_of(flags.host, sock)
     inspected = None
     if directory is not None:
@@ -184,7 +188,7 @@ async def serve_on(
         inspected = asyncio.get_running_loop().run_in_executor(None, inspecting)
     # Here and not above: these import LangGraph, and must find the project's environment.
     from .aliases import install
-    from .app import build_app, build_probes
+    from .app import at_door, build_probes, opened_app
     from .loopback import Loopback
     from .wiring import distributed, embedded
 
@@ -194,11 +198,11 @@ async def serve_on(
         opened = embedded(project, settings, directory, inspected, url=url)
     else:
         opened = distributed(project, settings, url=url, role=flags.role)
-    async with opened as backend:
-        app = build_app(backend)
-        loopback.open(app, backend.work.lend)
-        outside = build_probes(backend) if flags.role == "worker" else app
-        server = Server(outside, on_ready=lambda: announce(project, settings, url, flags.role))
+    async with opened as backend, opened_app(backend, rules, project.root, loopback.open) as app:
+        outside = build_probes(backend, rules) if flags.role == "worker" else app
+        server = Server(
+            at_door(outside, rules), on_ready=lambda: announce(project, settings, url, flags.role)
+        )
         end_on_signals(server, backend.drain, flags.parent)
         await server.serve([] if sock is None else [sock])
     exit_soon()

@@ -13,7 +13,6 @@ from . import __version__, heap
 from .backend import Backend, Gate, Readiness
 from .checkpointer_config import retention_rules
 from .config import Settings, load_webhooks
-from .cors_config import cors_rules
 from .crons import CronLimits
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
@@ -258,7 +257,6 @@ def _backend(
         body_bytes_max=settings.body_bytes_max,
         send_timeout_seconds=settings.send_timeout_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
-        cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=_info(),
         gate=engine.gate,
     )

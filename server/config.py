@@ -5,14 +5,16 @@ Nothing here imports LangGraph or LangChain: `apply_environment` must come befor
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from .cors_config import CorsSettings, split
+from .cors_config import split
 from .errors import ConfigError
+from .http_config import HttpSettings, sends_webhooks
 from .models import Network, WebhookRules
 from .project import Project
 from .webhook_config import SigningSecret, webhook_rules
@@ -35,7 +37,8 @@ def apply_environment(project: Project) -> None:
 
 def load_webhooks(project: Project, settings: "Settings") -> WebhookRules:
     """`webhooks` of langgraph.json with the environment as it is now. Raises ConfigError."""
-    return webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
+    rules = webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
+    return replace(rules, sent=sends_webhooks(project.raw.get("http")))
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -45,7 +48,7 @@ PREFIX = "GRAPHWIRE_"
 MIB = 1024 * 1024
 
 
-class Settings(CorsSettings):
+class Settings(HttpSettings):
     """How this process runs, from the environment (contract/resources.md 15).
 
     Where the reference has a name for a setting, that name works; GRAPHWIRE_<FIELD> works for every field.

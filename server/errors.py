@@ -6,7 +6,8 @@ GraphwireError
 │   ├── DatabaseDamaged     (2) what is kept cannot be read
 │   ├── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
 │   ├── StoreLoadError      (3) the embeddings named there cannot be loaded
-│   └── AuthLoadError       (3) the authentication named there cannot be loaded
+│   ├── AuthLoadError       (3) the authentication named there cannot be loaded
+│   └── CustomAppError      (3) the application named there cannot be loaded or does not start
 ├── AccessError             who asks may not
 │   ├── Unauthorized        nobody knows who asks
 │   ├── Forbidden           this caller may not do this
@@ -80,6 +81,12 @@ class StoreLoadError(StartupError):
 
 class AuthLoadError(StartupError):
     """The authentication cannot be loaded."""
+
+    exit_status = 3
+
+
+class CustomAppError(StartupError):
+    """The application of http.app cannot be used."""
 
     exit_status = 3
 

@@ -193,6 +193,7 @@ class RunRequest:
     idempotency_key: str | None = None
     arrived_at: str = ""  # when the call came in
     cron_id: str | None = None  # which cron asks
+    headers: Json = field(default_factory=dict)  # of the call, for `configurable`: http.configurable_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +289,7 @@ class WebhookRules:
     url_length_max: int = 65_536
     loopback: bool = False
     networks: tuple[Network, ...] = ()
+    sent: bool = True  # False: this server sends none, and runs go on without theirs
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "webhook_concurrency": 16,
         "crons_per_identity_max": 1_000,
         "cron_interval_seconds_min": 1,
+        "mount_prefix": None,
     }
 
 

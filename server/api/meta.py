@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from ..errors import Overloaded, RequestError
-from .context import backend
+from .context import backend, door, http
+from .prefix import root_of
 from .responses import json
 
 _PAGE = Path(__file__).with_name("docs.html")
@@ -14,6 +15,8 @@ _PAGE = Path(__file__).with_name("docs.html")
 
 async def ok(request: Request) -> Response:
     """The server answers; with `check_db`, it is ready for requests as well: else 503. So while it stops."""
+    if "meta" in http(request).disabled:
+        return json({"ok": True})
     if backend(request).draining:
         raise Overloaded("The server is stopping.")
     if _flag(request.query_params.get("check_db", "0")):
@@ -38,7 +41,7 @@ async def info(request: Request) -> Response:
 
 async def openapi(request: Request) -> Response:
     """The OpenAPI document, made from the routes and schemas themselves."""
-    return json(request.app.state.openapi)
+    return json({**door(request).openapi, "servers": [{"url": root_of(request) or "/"}]})
 
 
 async def docs(request: Request) -> Response:

@@ -2,9 +2,12 @@
 
 import time
 import uuid
+from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..http_rules import SECRET_IN_LOGS, HeaderChoice
 
 _log = structlog.get_logger("graphwire.access")
 
@@ -12,8 +15,9 @@ _log = structlog.get_logger("graphwire.access")
 class Surroundings:
     """Gives each request an id (the client's if it sent a sane one) and logs it when it is over."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, logged: HeaderChoice | None = None) -> None:
         self._app = app
+        self._logged = logged or HeaderChoice()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,7 +44,13 @@ class Surroundings:
                 status=status,
                 ms=ms,
                 request_id=request_id,
+                **self._headers(scope),
             )
+
+    def _headers(self, scope: Scope) -> dict[str, Any]:
+        """The headers that `http.logging_headers` asks for; never what opens a door."""
+        found = self._logged.take(scope["headers"], never=SECRET_IN_LOGS)
+        return {"headers": found} if found else {}
 
 
 def _request_id(scope: Scope) -> str:

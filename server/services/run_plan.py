@@ -73,6 +73,7 @@ def _settings(request: RunRequest, assistant: Assistant, own: Json) -> tuple[Jso
         "user_id": "",
         **_settled(assistant.config.get("configurable", {}), own),
         **(said or _settled(request.context, own)),
+        **_settled(request.headers, own),  # a gateway sets these, so they win
     }
     context = {**assistant.context, **(_public(request.context) or said)}
     config = {**assistant.config, **request.config, "configurable": {**configurable, **own}}

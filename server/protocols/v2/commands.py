@@ -1,7 +1,7 @@
 """Commands: one JSON object in, one out; a refusal is an answer too (contract/protocol-v2.md 2)."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -77,6 +77,7 @@ class Commands:
     services: Services
     caller: Caller
     thread_id: str
+    headers: Json = field(default_factory=dict)  # that the call brings to its runs
 
     async def answer(self, command: Json, others: "Mapping[str, Method] | None" = None) -> Json:
         """The answer to a command, also where it is refused. `others`: methods of whoever asks."""
@@ -114,7 +115,8 @@ class Commands:
     async def _start(self, params: Json) -> Json:
         if not params.get("assistant_id"):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
-        run = await self.services.answers.start(self.caller, self.thread_id, _run_request(params))
+        asked = replace(_run_request(params), headers=self.headers)
+        run = await self.services.answers.start(self.caller, self.thread_id, asked)
         return {"run_id": run.run_id}
 
     async def _respond(self, params: Json) -> Json:
@@ -125,6 +127,7 @@ class Commands:
             raise NotWaiting
         command = {key: params[key] for key in ("update", "goto") if params.get(key) is not None}
         request = _run_request({**params, "assistant_id": assistant}, command)
+        request = replace(request, headers=self.headers)
         run = await self.services.answers.respond(self.caller, self.thread_id, answers, request)
         return {"run_id": run.run_id}
 
