@@ -10,6 +10,7 @@ from .context import backend
 from .responses import json
 
 _PAGE = Path(__file__).with_name("docs.html")
+_PROJECT_SCHEMA = Path(__file__).with_name("langgraph.schema.json")
 
 
 async def ok(request: Request) -> Response:
@@ -39,6 +40,11 @@ async def info(request: Request) -> Response:
 async def openapi(request: Request) -> Response:
     """The OpenAPI document, made from the routes and schemas themselves."""
     return json(request.app.state.openapi)
+
+
+async def project_schema(request: Request) -> Response:
+    """The JSON schema of langgraph.json, for editors."""
+    return Response(_PROJECT_SCHEMA.read_bytes(), media_type="application/schema+json")
 
 
 async def docs(request: Request) -> Response:
