@@ -17,6 +17,7 @@ from .checkpointer_config import retention_rules
 from .config import Settings, apply_environment, load_settings, load_webhooks, settings_problems
 from .cors_config import cors_rules
 from .errors import ConfigError, StartupError
+from .image_config import image_rules
 from .json_places import Places, path_of, places
 from .project import Project, project_of, read_document, read_text
 from .project_rules import refusals
@@ -36,6 +37,7 @@ READERS: dict[str, Reader] = {
     "checkpointer": lambda project, _: retention_rules(project.path, project.raw.get("checkpointer")),
     "http": lambda project, settings: cors_rules(project.path, project.raw.get("http"), settings),
     "webhooks": load_webhooks,
+    "python_version": lambda project, _: image_rules(project.path, project.raw),
 }
 
 

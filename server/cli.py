@@ -16,6 +16,7 @@ from . import __version__, heap, logs, loops
 from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
 from .config import Settings, apply_environment, load_settings
 from .errors import ConfigError
+from .image_commands import build, dockerfile
 from .langgraph_flags import JOBS, LOG_LEVEL, STUDIO_URL, TLS, WITHOUT_EFFECT
 from .project import Project, dotenv_file, load_project
 from .project_commands import check, new
@@ -131,7 +132,7 @@ def serve(**flags: Any) -> None:
     ALLOW_OUTSIDE,
 )
 def worker(**flags: Any) -> None:
-    """Execute the runs of other processes; with PostgreSQL and Redis."""
+    """Execute the runs of other processes (PostgreSQL and Redis)."""
     start(Flags(role="worker", **flags))
 
 
@@ -144,6 +145,8 @@ def migrate(**flags: Any) -> None:
 
 
 main.add_command(check)
+main.add_command(dockerfile)
+main.add_command(build)
 
 
 def start(flags: Flags) -> None:

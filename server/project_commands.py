@@ -39,7 +39,7 @@ def _new(folder: Path) -> None:
 @ALLOW_OUTSIDE
 @click.option("--schema", is_flag=True, help="Print the JSON schema of langgraph.json instead, for editors.")
 def check(config: Path, env_file: Path | None, allow_outside: bool, schema: bool) -> None:
-    """Tell everything that is wrong with a project, and start nothing.
+    """Tell everything that is wrong with a project; start nothing.
 
     Reads the project file, the environment and the settings as `serve` would, and imports what it names. The
     exit status is 1 when something would keep it from starting.

@@ -15,6 +15,9 @@ from .store_config import MINUTES_MAX as STORE_MINUTES_MAX
 from .threads import PruneStrategy
 from .webhook_config import ENV_PREFIX, URL_LENGTH_MAX
 
+PythonVersion = Literal["3.11", "3.12", "3.13", "3.14"]
+Distro = Literal["debian", "bookworm", "trixie"]
+PackageTool = Literal["pip", "setuptools", "wheel"]
 TARGET = r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$|^[A-Za-z]:.+:[A-Za-z_][A-Za-z0-9_]*$"
 NAME: dict[str, Any] = {"pattern": TARGET, "examples": ["./agent.py:graph", "package.module:graph"]}
 
@@ -169,19 +172,19 @@ class ProjectFile(_Object):
     auth: Auth | None = None
     http: Http | None = None
     webhooks: Webhooks | None = None
-    python_version: Literal["3.11", "3.12", "3.13", "3.14"] | None = None
+    python_version: PythonVersion | None = None
     """Of the image."""
     dockerfile_lines: list[str] | None = None
     """Lines for the image, before anything is installed."""
     base_image: str | None = None
     """What the image is built on; it has to have Python."""
-    image_distro: Literal["debian", "bookworm", "trixie"] | None = None
+    image_distro: Distro | None = None
     """Of the image."""
     pip_config_file: str | None = None
     """pip's configuration while the image is built."""
     pip_installer: Literal["auto", "pip", "uv"] | None = None
     """The image is built with pip."""
-    keep_pkg_tools: bool | list[Literal["pip", "setuptools", "wheel"]] | None = None
+    keep_pkg_tools: bool | list[PackageTool] | None = None
     """Which of them are left in the image."""
     api_version: str | None = None
     """Of the reference; no effect."""
