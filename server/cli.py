@@ -17,6 +17,7 @@ from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, e
 from .config import Settings, apply_environment, load_settings
 from .errors import ConfigError
 from .image_commands import build, dockerfile
+from .import_command import import_
 from .langgraph_flags import JOBS, LOG_LEVEL, STUDIO_URL, TLS, WITHOUT_EFFECT
 from .project import Project, dotenv_file, load_project
 from .project_commands import check, new
@@ -147,6 +148,7 @@ def migrate(**flags: Any) -> None:
 main.add_command(check)
 main.add_command(dockerfile)
 main.add_command(build)
+main.add_command(import_)
 
 
 def start(flags: Flags) -> None:

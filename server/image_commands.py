@@ -32,8 +32,8 @@ def dockerfile(
 ) -> None:
     """Write the Dockerfile of a project's image.
 
-    To SAVE_PATH, or to the terminal. Beside it goes SAVE_PATH.dockerignore, which keeps secrets and waste out of
-    the image.
+    To SAVE_PATH, or to the terminal. Beside it goes SAVE_PATH.dockerignore, which keeps secrets and waste out
+    of the image.
     """
     ended_by_errors(_dockerfile, save_path, config, base_image, package, force)
 
