@@ -1,8 +1,9 @@
 """The composition root: the only file that names a concrete engine."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -37,6 +38,9 @@ from .streaming.redis import RedisBroker
 from .streaming.redis_link import RedisLink
 from .streaming.redis_signals import RedisSignals
 from .streaming.signals import LocalSignals
+
+if TYPE_CHECKING:
+    from .services.imports import Imports
 
 _log = structlog.get_logger(__name__)
 
@@ -145,6 +149,26 @@ def up_to_date(settings: Settings, directory: DataDir | None) -> None:
     finally:
         database.close()
         if directory is not None:
+            directory.close()
+
+
+@contextmanager
+def importing(project: Project, settings: Settings, directory: DataDir | None) -> "Iterator[Imports]":
+    """Takes threads over into the database; SQLite's must have no server. Raises StartupError."""
+    from .services.imports import Imports  # imports what nobody else needs
+
+    sources = _graphs(project)
+    database = _postgres(settings) if directory is None else SqliteDatabase(directory.database)
+    try:
+        migrate(database)
+        if directory is not None:
+            directory.mark_open()
+        catalog = Catalog(sources, EmbeddedStore(_items(project, database)))
+        yield Imports(database, catalog, open_saver(database))
+    finally:
+        database.close()
+        if directory is not None:
+            directory.mark_closed()
             directory.close()
 
 

@@ -11,6 +11,7 @@ from .prefix import root_of
 from .responses import json
 
 _PAGE = Path(__file__).with_name("docs.html")
+_PROJECT_SCHEMA = Path(__file__).with_name("langgraph.schema.json")
 
 
 async def ok(request: Request) -> Response:
@@ -42,6 +43,11 @@ async def info(request: Request) -> Response:
 async def openapi(request: Request) -> Response:
     """The OpenAPI document, made from the routes and schemas themselves."""
     return json({**door(request).openapi, "servers": [{"url": root_of(request) or "/"}]})
+
+
+async def project_schema(request: Request) -> Response:
+    """The JSON schema of langgraph.json, for editors."""
+    return Response(_PROJECT_SCHEMA.read_bytes(), media_type="application/schema+json")
 
 
 async def docs(request: Request) -> Response:
