@@ -84,7 +84,7 @@ class Settings(HttpSettings):
     namespace: str = "graphwire"
     """Schema in PostgreSQL and prefix of the keys in Redis: several projects can share both."""
 
-    database_connections: Count = 10
+    database_connections: Annotated[int, Field(ge=3)] = 10
     """Most connections to PostgreSQL that this process opens."""
 
     lease_seconds: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 15
