@@ -16,10 +16,20 @@ import structlog
 from . import __version__, heap, logs, loops
 from .config import Settings, apply_environment, load_settings
 from .errors import ConfigError, GraphwireError, StartupError
+from .guarded import Limits
 from .http_config import http_rules
+from .paths_config import check_paths
 from .project import Project, load_project
 from .reload import run_reloading
-from .serving import Server, address_of, end_on_signals, exit_soon, leave_on_signals, listen
+from .serving import (
+    Server,
+    address_of,
+    end_on_signals,
+    exit_soon,
+    is_local,
+    leave_on_signals,
+    listen,
+)
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
 
@@ -147,6 +157,7 @@ def configure(flags: Flags) -> tuple[Project, Settings]:
     apply_environment(project)
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_json)
+    check_paths(project, outside=settings.outside_paths)
     if flags.role != "all" and not settings.distributed:
         raise ConfigError("several processes share PostgreSQL and Redis: set DATABASE_URI and REDIS_URI")
     return project, settings
@@ -177,7 +188,7 @@ def run(flags: Flags) -> None:
 async def serve_on(
     sock: socket | None, directory: DataDir | None, project: Project, settings: Settings, flags: Flags
 ) -> None:
-    rules = http_rules(project.path, project.raw.get("http"), settings)
+    rules = http_rules(project.path, project.raw.get("http"), settings, local=is_local(flags.host))
     if flags.role == "worker":
         rules = replace(rules, app=None)  # it serves nobody
     url = "" if sock is None else address_of(flags.host, sock)
@@ -200,9 +211,9 @@ async def serve_on(
         opened = distributed(project, settings, url=url, role=flags.role)
     async with opened as backend, opened_app(backend, rules, project.root, loopback.open) as app:
         outside = build_probes(backend, rules) if flags.role == "worker" else app
-        server = Server(
-            at_door(outside, rules), on_ready=lambda: announce(project, settings, url, flags.role)
-        )
+        limits = Limits(settings.head_bytes_max, settings.receive_timeout_seconds)
+        ready = partial(announce, project, settings, url, flags.role)
+        server = Server(at_door(outside, rules), ready, limits)
         end_on_signals(server, backend.drain, flags.parent)
         await server.serve([] if sock is None else [sock])
     exit_soon()

@@ -123,6 +123,9 @@ class Settings(HttpSettings):
     heartbeat_seconds: Seconds = 5
     """Distance of the heartbeats in a stream; the JavaScript SDK learns it (contract/clients.md 5.3)."""
 
+    outside_paths: bool = False
+    """Whether langgraph.json may name files outside the project and the directories of `dependencies`."""
+
     data_dir: Path | None = None
     """Directory of the SQLite files; `.graphwire` beside langgraph.json when unset."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from .errors import ConfigError
+from .guarded import Limits, limited
 from .unframed import Protocol, WebSocketProtocol
 
 BACKLOG = 2048
@@ -64,14 +66,22 @@ def address_of(host: str, sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: they end the process by the signal, not with status 0."""
 
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None], limits: Limits = Limits()) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=limited(limits, Protocol),
                 ws=WebSocketProtocol,
                 ws_max_size=WEBSOCKET_BYTES_MAX,
                 ws_per_message_deflate=False,  # that would take most of a socket's memory

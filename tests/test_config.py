@@ -204,7 +204,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "run_attempts_max": 3,
         "shutdown_grace_seconds": 25,
         "replay_seconds": 120,
-        "cors_allow_origins": ("*",),
+        "cors_allow_origins": (),
         "cors_allow_origin_regex": None,
         "cors_allow_methods": ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"),
         "cors_allow_headers": ("*",),
@@ -235,6 +235,11 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "crons_per_identity_max": 1_000,
         "cron_interval_seconds_min": 1,
         "mount_prefix": None,
+        "allowed_hosts": (),
+        "require_json": True,
+        "head_bytes_max": 32 * 1024,
+        "receive_timeout_seconds": 15,
+        "outside_paths": False,
     }
 
 
