@@ -155,7 +155,8 @@ def configure(flags: Flags) -> tuple[Project, Settings]:
     project = load_project(flags.config)
     # Before anything imports LangGraph, which looks at the environment only once.
     apply_environment(project)
-    settings = load_settings()
+    # A worker serves nobody itself: it works for servers that others reach.
+    settings = load_settings(local=flags.role == "all" and is_local(flags.host))
     logs.configure(settings.log_level, settings.log_json)
     check_paths(project, outside=settings.outside_paths)
     if flags.role != "all" and not settings.distributed:

@@ -157,7 +157,10 @@ class Settings(HttpSettings):
     """Whether a run that is cancelled leaves in its thread what its model had said; a cancel may differ."""
 
     error_text: Literal["known", "all", "none"] = "known"
-    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows."""
+    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows.
+
+    Unset, it is `none` where others than this machine reach the server.
+    """
 
     webhook_secret: SigningSecret | None = Field(default=None, repr=False)
     """Signs webhooks: text, or base64 after `whsec_`; several, separated by spaces, while one is replaced."""
@@ -185,8 +188,11 @@ class Settings(HttpSettings):
         return value.upper() if isinstance(value, str) else value
 
 
-def load_settings() -> Settings:
-    """Settings from the environment as it is now; ConfigError names each variable with a bad value."""
+def load_settings(*, local: bool = False) -> Settings:
+    """Settings from the environment as it is now; ConfigError names each variable with a bad value.
+
+    `local`: only this machine will reach the server, so its developer may see more (reliability L1).
+    """
     try:
         settings = Settings()
     except ValidationError as error:
@@ -196,7 +202,9 @@ def load_settings() -> Settings:
         raise ConfigError(
             "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
         )
-    return settings
+    if local or "error_text" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"error_text": "none"})
 
 
 def _shown(problem: Any) -> str:

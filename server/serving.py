@@ -77,11 +77,11 @@ def is_local(host: str) -> bool:
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: they end the process by the signal, not with status 0."""
 
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None], limits: Limits = Limits()) -> None:
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None], limits: Limits | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=limited(limits, Protocol),
+                http=limited(limits or Limits(), Protocol),
                 ws=WebSocketProtocol,
                 ws_max_size=WEBSOCKET_BYTES_MAX,
                 ws_per_message_deflate=False,  # that would take most of a socket's memory

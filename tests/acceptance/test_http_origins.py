@@ -10,12 +10,14 @@ import fix_raw
 import pytest
 import wire
 from fix_browser import Open
-from fix_cli import Start, url_of
+from fix_cli import Start, project, start, url_of
 from fix_server import RunningServer, Server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 EVIL = "https://evil.example"
+__all__ = ["project", "start"]
+
 RUN = {"assistant_id": "echo", "input": {"x": 1}}
 
 
