@@ -164,7 +164,10 @@ class Settings(HttpSettings):
     """Whether a run that is cancelled leaves in its thread what its model had said; a cancel may differ."""
 
     error_text: Literal["known", "all", "none"] = "known"
-    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows."""
+    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows.
+
+    Unset, it is `none` where others than this machine reach the server.
+    """
 
     webhook_secret: SigningSecret | None = Field(default=None, repr=False)
     """Signs webhooks: text, or base64 after `whsec_`; several, separated by spaces, while one is replaced."""
@@ -192,9 +195,10 @@ class Settings(HttpSettings):
         return value.upper() if isinstance(value, str) else value
 
 
-def load_settings(**flags: Any) -> Settings:
+def load_settings(*, local: bool = False, **flags: Any) -> Settings:
     """Settings from the environment as it is now, and over it from flags that were given: not None.
 
+    `local`: only this machine will reach the server, so its developer may see more (reliability L1).
     ConfigError names each variable with a bad value.
     """
     given = {name: value for name, value in flags.items() if value is not None}
@@ -204,7 +208,9 @@ def load_settings(**flags: Any) -> Settings:
         raise ConfigError("In the environment: " + " ".join(_problems(error))) from error
     if bool(settings.database_uri) is not bool(settings.redis_uri):
         raise ConfigError(_APART)
-    return settings
+    if local or "error_text" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"error_text": "none"})
 
 
 def settings_problems() -> list[str]:

@@ -12,6 +12,9 @@ from ..http_rules import SECRET_IN_LOGS, HeaderChoice
 _log = structlog.get_logger("graphwire.access")
 
 
+_NOSNIFF = (b"x-content-type-options", b"nosniff")  # reliability B5
+
+
 class Surroundings:
     """Gives each request an id (the client's if it sent a sane one) and logs it when it is over."""
 
@@ -30,7 +33,7 @@ class Surroundings:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), _NOSNIFF]
             await send(message)
 
         try:

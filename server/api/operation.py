@@ -54,7 +54,7 @@ class Operation:
         """The statuses of errors: the named ones and those that every operation of its kind can give."""
         found = set(self.errors)
         if self.body is not None:
-            found |= {413, 422}  # larger than allowed; not JSON, or not of this shape
+            found |= {413, 415, 422}  # larger than allowed; not JSON; not of this shape
         if "{" in self.path:
             found.add(422)  # an id that is no UUID
         if self.method != "GET":
