@@ -18,10 +18,11 @@ from .api.routes import routes
 from .backend import Backend
 from .cors import CorsRules
 from .errors import GraphwireError
+from .meters import Meters
 from .protocols import v2
 
 OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
-PROBES = ("/", "/ok", "/info")
+PROBES = ("/", "/ok", "/info", "/metrics")
 
 
 def build_app(backend: Backend) -> Starlette:
@@ -37,7 +38,7 @@ def build_probes(backend: Backend) -> Starlette:
 def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=served,
-        middleware=surroundings(backend.cors),
+        middleware=surroundings(backend.cors, backend.observed.meters if backend.observed else None),
         exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
@@ -46,10 +47,10 @@ def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     return app
 
 
-def surroundings(rules: CorsRules) -> list[Middleware]:
+def surroundings(rules: CorsRules, meters: Meters | None = None) -> list[Middleware]:
     """What every request passes on its way in and out, the outermost first."""
     return [
-        Middleware(Surroundings),
+        Middleware(Surroundings, meters=meters),
         cors(rules),
         # Within CORS, unlike Starlette's own: else a page on another origin could not read a 500.
         Middleware(ServerErrorMiddleware, handler=unexpected_error),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .cors import CorsRules
+from .levels import Levels
+from .meters import Meters
 from .models import Json
 from .services import Services
 from .streaming.broker import Broker
@@ -17,6 +19,17 @@ class Readiness(Protocol):
 
     async def check(self) -> None:
         """Raises NotReady, which says why not."""
+
+
+class Observed(Protocol):
+    """What the server can tell of itself to those who watch it."""
+
+    @property
+    def meters(self) -> Meters:
+        """What was counted."""
+
+    async def levels(self) -> Levels:
+        """What there is now."""
 
 
 class Work(Protocol):
@@ -48,6 +61,7 @@ class Backend:
     shutdown_grace_seconds: float
     cors: CorsRules
     info: Json
+    observed: Observed | None  # None: nothing is counted
 
     @property
     def draining(self) -> bool:

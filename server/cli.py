@@ -105,7 +105,9 @@ def serve(**flags: Any) -> None:
 @with_flags(
     CONFIG,
     HOST,
-    click.option("--port", type=PORT, default=None, help="Port for /ok and /info; none without it."),
+    click.option(
+        "--port", type=PORT, default=None, help="Port for /ok, /info and /metrics; none without it."
+    ),
     TRACEBACK,
 )
 def worker(**flags: Any) -> None:

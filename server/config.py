@@ -88,6 +88,9 @@ class Settings(CorsSettings):
     log_json: bool = Field(default=False, validation_alias="LOG_JSON")
     """One JSON object a line instead of text for people."""
 
+    metrics: bool = True
+    """Whether the server counts what it does, for `GET /metrics`."""
+
     run_timeout_seconds: Seconds = Field(default=86_400, validation_alias="BG_JOB_TIMEOUT_SECS")
     """Longest time one run may take."""
 

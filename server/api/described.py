@@ -4,6 +4,7 @@ from ..models import Json
 from .operation import Media
 from .paging import NEXT, TOTAL
 from .schemas.events import EventView
+from .schemas.meta import MetricsView
 
 LOCATION, CONTENT_LOCATION = "location", "content-location"
 REQUEST_ID, RETRY_AFTER = "x-request-id", "retry-after"
@@ -105,5 +106,11 @@ THREAD_STREAM = Media(
     ' `{"state", "thread_id"}` when the state was changed. Ends when the thread is deleted.\n\n'
     + _RUN_EVENTS,
     EventView,
+)
+METRICS = Media(
+    "text/plain",
+    "Metrics in the format of Prometheus; with `format=json` a short form. docs/operations.md",
+    example="# TYPE graphwire_slots_used gauge\ngraphwire_slots_used 3.0\n",
+    as_json=MetricsView,
 )
 PAGE = Media("text/html", "A page that needs nothing from the network")

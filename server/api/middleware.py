@@ -1,4 +1,4 @@
-"""What surrounds every request, as plain ASGI that never re-buffers: request id, access log."""
+"""What surrounds every request, as plain ASGI that never re-buffers: its id, what is counted of it."""
 
 import time
 import uuid
@@ -6,41 +6,98 @@ import uuid
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..meters import Meters, Reader
+
 _log = structlog.get_logger("graphwire.access")
+
+NO_ROUTE = "none"
 
 
 class Surroundings:
-    """Gives each request an id (the client's if it sent a sane one) and logs it when it is over."""
+    """Gives each request an id (the client's if it sent a sane one), counts and logs it when it is over."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, meters: Meters | None = None) -> None:
         self._app = app
+        self._meters = meters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request_id = scope["request_id"] = _request_id(scope)
-        started, status = time.perf_counter(), 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
+        answer = Answer(send, request_id, self._meters)
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, answer.send)
         finally:
-            ms = round((time.perf_counter() - started) * 1000, 1)
+            answer.close()
+            self._count(scope, answer)
             _log.debug(
                 "request",
-                method=scope["method"],
+                method=_method(scope),
                 path=scope["path"],
-                status=status,
-                ms=ms,
+                status=answer.status,
+                ms=round((time.perf_counter() - answer.asked_at) * 1000, 1),
                 request_id=request_id,
             )
+
+    def _count(self, scope: Scope, answer: "Answer") -> None:
+        if self._meters is not None:
+            route = getattr(scope.get("route"), "path", NO_ROUTE)
+            self._meters.answered(_method(scope), route, answer.status, answer.after, answer.bytes)
+
+
+class Answer:
+    """What goes back to one client. `after`: seconds until it began; None: it never did."""
+
+    def __init__(self, send: Send, request_id: str, meters: Meters | None) -> None:
+        self.asked_at = time.perf_counter()
+        self.status = 0
+        self.bytes = 0
+        self.after: float | None = None
+        self._send = send
+        self._request_id = request_id.encode()
+        self._meters = meters
+        self._reader: Reader | None = None
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind in ("http.response.body", "websocket.send"):
+            self.bytes += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+        elif kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+            self._begin(message)
+        elif kind == "websocket.close" and self.after is None:
+            self.status = 403  # what a server makes of it
+        reader = self._reader
+        if reader is None:
+            await self._send(message)
+            return
+        reader.since = time.monotonic()
+        await self._send(message)
+        reader.since = 0.0
+
+    def _begin(self, message: Message) -> None:
+        self.after = time.perf_counter() - self.asked_at
+        self.status = message.get("status", 101)
+        headers = list(message.get("headers", ()))
+        if message["type"] == "http.response.start":
+            message["headers"] = [*headers, (b"x-request-id", self._request_id)]
+        kind = "socket" if message["type"] == "websocket.accept" else "events" if _is_stream(headers) else ""
+        if self._meters is not None and kind:
+            self._reader = Reader(kind)
+            self._meters.readers.add(self._reader)
+
+    def close(self) -> None:
+        """Nothing more is sent."""
+        if self._meters is not None and self._reader is not None:
+            self._meters.readers.discard(self._reader)
+
+
+def _is_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def _method(scope: Scope) -> str:
+    return str(scope.get("method", "GET"))  # a WebSocket begins as a GET
 
 
 def _request_id(scope: Scope) -> str:

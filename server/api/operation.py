@@ -16,12 +16,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An answer that is not JSON: its type, what it holds, and, of a stream, of what and how it looks."""
+    """An answer that is not JSON: its type, what it holds, and, of a stream, of what and how it looks.
+
+    `as_json`: what it is for those who ask for JSON.
+    """
 
     media_type: str
     description: str
     events: type[BaseModel] | None = None
     example: str | None = None
+    as_json: type[BaseModel] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,14 @@ CHECK: Query = {
         "description": "Whether to ask the database and its disk too: every number but 0",
     }
 }
+METRICS: Query = {
+    "format": {
+        "type": "string",
+        "enum": ["prometheus", "json"],
+        "default": "prometheus",
+        "description": "`json` for the short form; whatever else is said means `prometheus`",
+    }
+}
 ACTION: Query = {
     "action": {
         "type": "string",

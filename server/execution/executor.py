@@ -19,6 +19,7 @@ from ..clock import seconds
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
+from ..meters import HANDED_OVER, Meters, RunMeter
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
 from ..services.endings import cancelled
@@ -48,6 +49,7 @@ class Attempt:
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
     control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
+    meter: RunMeter | None = None  # what it costs is counted, if anything is
     unfinished: Unfinished = field(default_factory=Unfinished)  # what models are saying
     asides: Asides = field(init=False)  # what only protocol v2 shows
 
@@ -73,18 +75,27 @@ class Executor:
     """Executes attempts on the lane it is called on; many at a time."""
 
     def __init__(
-        self, catalog: Catalog, saver: DatabaseSaver, broker: Broker, attempts: Attempts, rules: Rules
+        self,
+        catalog: Catalog,
+        saver: DatabaseSaver,
+        broker: Broker,
+        attempts: Attempts,
+        rules: Rules,
+        meters: Meters | None = None,
     ) -> None:
         self._catalog = catalog
         self._saver = saver
         self._broker = broker
         self._attempts = attempts
         self._rules = rules
+        self._meters = meters
 
     async def execute(self, attempt: Attempt) -> None:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
         asker.set(run.run_id)
+        if self._meters is not None:
+            attempt.meter = self._meters.begin(run)
         try:
             await self._begin(attempt)
             outcome: Outcome | None = await self._outcome(attempt)
@@ -93,6 +104,8 @@ class Executor:
         attempt.cancellable = False
         if outcome is not None and not attempt.handed_over:
             await self.finish(attempt, outcome)
+        else:
+            self._ended(attempt, HANDED_OVER)
 
     async def _begin(self, attempt: Attempt) -> None:
         """Begin the log, also of a run that is stopped meanwhile: how it ended is told there."""
@@ -114,6 +127,11 @@ class Executor:
         if outcome.status in (RunStatus.error, RunStatus.timeout) and outcome.error:
             last.append(Entry("error", encode(outcome.error)))
         await self._attempts.finish(attempt.run, outcome, last)
+        self._ended(attempt, outcome.status)
+
+    def _ended(self, attempt: Attempt, status: str) -> None:
+        if self._meters is not None and attempt.meter is not None:
+            self._meters.end(attempt.meter, status)
 
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
@@ -158,6 +176,8 @@ class Executor:
                     entries += attempt.asides.of(namespace, mode, chunk)
                     if mode == "messages":
                         attempt.unfinished.hear(*chunk)
+                    if attempt.meter is not None:
+                        attempt.meter.heard(mode)
                     # An interrupt must not be seen before its status is committed: a fast answer would meet a
                     # busy thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
                     attempt.announced.update(root_interrupts(namespace, mode, chunk))

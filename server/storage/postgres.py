@@ -22,8 +22,10 @@ from psycopg import errors as pg
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
 from ..errors import ConfigError, GraphwireError, Invalid, StorageFull, StorageUnavailable
+from ..levels import Pool
 from .database import Tx
 from .turns import Reach, Turn
 
@@ -154,6 +156,10 @@ class PostgresDatabase:
         for threads in self._all_threads:
             threads.shutdown()
         self.engine.dispose()
+
+    def pool(self) -> Pool:
+        waiting = sum(threads._work_queue.qsize() for threads in self._all_threads)
+        return Pool(cast(QueuePool, self.engine.pool).checkedout(), self._connections, waiting)
 
     async def forget_marks(self) -> None:
         """Throw away the marks of connections that are long gone."""
