@@ -36,9 +36,10 @@ def build_probes(backend: Backend) -> Starlette:
 
 
 def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
+    meters = backend.observed.meters if backend.observed else None
     app = Starlette(
         routes=served,
-        middleware=surroundings(backend.cors, backend.observed.meters if backend.observed else None),
+        middleware=surroundings(backend.cors, meters, access_log=backend.access_log),
         exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
@@ -47,10 +48,12 @@ def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     return app
 
 
-def surroundings(rules: CorsRules, meters: Meters | None = None) -> list[Middleware]:
+def surroundings(
+    rules: CorsRules, meters: Meters | None = None, *, access_log: bool = True
+) -> list[Middleware]:
     """What every request passes on its way in and out, the outermost first."""
     return [
-        Middleware(Surroundings, meters=meters),
+        Middleware(Surroundings, meters=meters, access_log=access_log),
         cors(rules),
         # Within CORS, unlike Starlette's own: else a page on another origin could not read a 500.
         Middleware(ServerErrorMiddleware, handler=unexpected_error),

@@ -62,6 +62,7 @@ class Backend:
     cors: CorsRules
     info: Json
     observed: Observed | None  # None: nothing is counted
+    access_log: bool = True
 
     @property
     def draining(self) -> bool:

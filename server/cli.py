@@ -147,7 +147,7 @@ def configure(flags: Flags) -> tuple[Project, Settings]:
     # Before anything imports LangGraph, which looks at the environment only once.
     apply_environment(project)
     settings = load_settings()
-    logs.configure(settings.log_level, settings.log_json)
+    logs.configure(settings.log_level, settings.log_json, settings.secrets)
     if flags.role != "all" and not settings.distributed:
         raise ConfigError("several processes share PostgreSQL and Redis: set DATABASE_URI and REDIS_URI")
     return project, settings

@@ -271,6 +271,7 @@ def _backend(
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
         cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=about(),
+        access_log=settings.access_log,
         observed=Observation(meters, worker, engine.lanes, engine.broker, database, waiting)
         if meters
         else None,

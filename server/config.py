@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -87,6 +88,9 @@ class Settings(CorsSettings):
 
     log_json: bool = Field(default=False, validation_alias="LOG_JSON")
     """One JSON object a line instead of text for people."""
+
+    access_log: bool = True
+    """Whether there is a line in the log for every request; of probes at level DEBUG only."""
 
     metrics: bool = True
     """Whether the server counts what it does, for `GET /metrics`."""
@@ -169,6 +173,14 @@ class Settings(CorsSettings):
     """Webhooks that are sent at the same time; a quarter of them to one receiver."""
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be printed: values of fields that are not shown, and the passwords in them."""
+        hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
+        values = [str(value) for name in hidden if (value := getattr(self, name))]
+        passwords = [_password(value) for value in values]
+        return tuple(text for value in (*values, *passwords) if value for text in (value, *value.split()))
+
+    @property
     def distributed(self) -> bool:
         """Whether several processes may share the work: PostgreSQL and Redis instead of SQLite and memory."""
         return bool(self.database_uri and self.redis_uri)
@@ -177,6 +189,13 @@ class Settings(CorsSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+
+def _password(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).password
+    except ValueError:
+        return None
 
 
 def load_settings() -> Settings:

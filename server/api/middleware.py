@@ -1,24 +1,30 @@
 """What surrounds every request, as plain ASGI that never re-buffers: its id, what is counted of it."""
 
+import logging
 import time
 import uuid
+from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from ..meters import Meters, Reader
 
 _log = structlog.get_logger("graphwire.access")
 
 NO_ROUTE = "none"
+PROBES = ("/", "/ok", "/metrics")  # asked for all the time
+CALLER = "graphwire.caller"  # where authentication leaves who asks
 
 
 class Surroundings:
     """Gives each request an id (the client's if it sent a sane one), counts and logs it when it is over."""
 
-    def __init__(self, app: ASGIApp, meters: Meters | None = None) -> None:
+    def __init__(self, app: ASGIApp, meters: Meters | None = None, *, access_log: bool = True) -> None:
         self._app = app
         self._meters = meters
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -26,24 +32,33 @@ class Surroundings:
             return
         request_id = scope["request_id"] = _request_id(scope)
         answer = Answer(send, request_id, self._meters)
-        try:
-            await self._app(scope, receive, answer.send)
-        finally:
-            answer.close()
-            self._count(scope, answer)
-            _log.debug(
-                "request",
-                method=_method(scope),
-                path=scope["path"],
-                status=answer.status,
-                ms=round((time.perf_counter() - answer.asked_at) * 1000, 1),
-                request_id=request_id,
-            )
+        with bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, answer.send)
+            finally:
+                answer.close()
+                self._count(scope, answer)
+                if self._access_log:
+                    _tell(scope, answer)
 
     def _count(self, scope: Scope, answer: "Answer") -> None:
         if self._meters is not None:
             route = getattr(scope.get("route"), "path", NO_ROUTE)
             self._meters.answered(_method(scope), route, answer.status, answer.after, answer.bytes)
+
+
+def _tell(scope: Scope, answer: "Answer") -> None:
+    """One line: nothing of the query, the headers or the body (reliability L3)."""
+    told: dict[str, Any] = {
+        "method": _method(scope),
+        "path": scope["path"],
+        "status": answer.status,
+        "ms": round((time.perf_counter() - answer.asked_at) * 1000, 1),
+        "bytes": answer.bytes,
+    }
+    if identity := getattr(scope.get(CALLER), "identity", ""):
+        told["identity"] = identity
+    _log.log(logging.DEBUG if scope["path"] in PROBES else logging.INFO, "request", **told)
 
 
 class Answer:

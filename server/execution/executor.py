@@ -19,6 +19,7 @@ from ..clock import seconds
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
+from ..logs import bind
 from ..meters import HANDED_OVER, Meters, RunMeter
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
@@ -30,7 +31,7 @@ from ..streaming.encode import encode
 from .asides import Asides, aside_modes
 from .failures import describe_failure
 from .partial import Unfinished
-from .run_config import graph_input, runnable_config
+from .run_config import graph_input, ids, runnable_config
 from .stream_modes import LIVE_MODES, Translator, announces_interrupt, graph_modes, root_interrupts
 
 _log = structlog.get_logger(__name__)
@@ -94,6 +95,7 @@ class Executor:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
         asker.set(run.run_id)
+        bind(**ids(run))
         if self._meters is not None:
             attempt.meter = self._meters.begin(run)
         try:
@@ -136,6 +138,7 @@ class Executor:
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
         run = attempt.run
+        bind(**ids(run))
         if not attempt.begun:
             await self._broker.begin(run.run_id, run.thread_id, run.attempt)
         try:
@@ -252,9 +255,7 @@ class Executor:
         except Exception as unreadable:  # reducers, edges and state classes are user code
             if failure is None:
                 raise
-            _log.warning(
-                "the state of a failed run cannot be read", run_id=attempt.run.run_id, exc_info=unreadable
-            )
+            _log.warning("the state of a failed run cannot be read", exc_info=unreadable)
             return self._failed(attempt, failure)
         values = encode(snapshot.values) if snapshot.created_at else None
         pending = encode(interrupts_by_task(snapshot))
@@ -275,14 +276,13 @@ class Executor:
 
     def _failed(self, attempt: Attempt, failure: BaseException) -> Outcome:
         """The outcome of a run that did not come to its end."""
-        run = attempt.run
         if attempt.stop and isinstance(failure, asyncio.CancelledError | Superseded):
             return cancelled(*attempt.stop)
         if isinstance(failure, TimeoutError) and _is_limit(failure):
             text = f"the run took longer than {self._rules.timeout_seconds:g} seconds"
             error = {"error": "TimeoutError", "message": text}
             return Outcome(RunStatus.timeout, ThreadStatus.error, error=error, reason=text)
-        _log.error("run failed", run_id=run.run_id, graph=run.graph_id, exc_info=failure)
+        _log.error("run failed", exc_info=failure)
         error = describe_failure(failure, self._rules.error_text)
         return Outcome(RunStatus.error, ThreadStatus.error, error=error)
 

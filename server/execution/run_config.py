@@ -35,6 +35,18 @@ def runnable_config(run: Run, url: str) -> Json:
     return config
 
 
+def ids(run: Run) -> dict[str, str | None]:
+    """What every line of the log says of a run, also those of its graph's own code."""
+    asked = run.kwargs["config"].get("configurable", {})
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "graph_id": run.graph_id,
+        "request_id": asked.get("langgraph_request_id"),
+        "identity": run.identity,
+    }
+
+
 def _checkpoint(run: Run) -> Json:
     """The checkpoint to fork from."""
     checkpoint = run.kwargs.get("checkpoint") or {}

@@ -73,6 +73,7 @@ class SqliteDatabase:
             f"sqlite:///{path}",
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",  # transactions are ours to begin and end
+            hide_parameters=True,  # users' data, in the texts of errors and so in the log
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "cached_statements": 512},

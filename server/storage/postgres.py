@@ -85,8 +85,8 @@ class PostgresDatabase:
             raise ConfigError(f"{schema!r} cannot be a schema: lower-case letters, digits and _ only")
         try:
             url = make_url(uri).set(drivername="postgresql+psycopg")
-        except Exception as failure:
-            raise ConfigError("DATABASE_URI: is not the address of a PostgreSQL database") from failure
+        except Exception:  # not as the cause: its text has parts of the address
+            raise ConfigError("DATABASE_URI: is not the address of a PostgreSQL database") from None
         self.schema = schema
         self._patience = patience
         self.engine = create_engine(
@@ -96,6 +96,7 @@ class PostgresDatabase:
             pool_timeout=patience,
             pool_use_lifo=True,
             isolation_level="AUTOCOMMIT",  # transactions are ours to begin and end
+            hide_parameters=True,  # users' data, in the texts of errors and so in the log
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
             connect_args={
