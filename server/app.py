@@ -15,9 +15,11 @@ from .api.operation import Operation
 from .api.responses import graphwire_error, http_error, unexpected_error
 from .api.routes import OPERATIONS as REST
 from .api.routes import routes
+from .api.turnstile import Limited
 from .backend import Backend
 from .cors import CorsRules
 from .errors import GraphwireError
+from .limits import RequestLimits, Turnstile
 from .meters import Meters
 from .protocols import v2
 
@@ -39,13 +41,21 @@ def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     meters = backend.observed.meters if backend.observed else None
     app = Starlette(
         routes=served,
-        middleware=surroundings(backend.cors, meters, access_log=backend.access_log),
+        middleware=[
+            *surroundings(backend.cors, meters, access_log=backend.access_log),
+            *limited(backend.limits, meters),
+        ],
         exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
     app.state.backend = backend
     app.state.openapi = document(backend.graph_ids, OPERATIONS)
     return app
+
+
+def limited(limits: RequestLimits, meters: Meters | None) -> list[Middleware]:
+    """What holds callers to their share, inside of what finds out who they are."""
+    return [Middleware(Limited, turnstile=Turnstile(limits), meters=meters)] if limits.any else []
 
 
 def surroundings(

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from .cors import CorsRules
 from .levels import Levels
+from .limits import RequestLimits
 from .meters import Meters
 from .models import Json
 from .services import Services
@@ -62,7 +63,8 @@ class Backend:
     cors: CorsRules
     info: Json
     observed: Observed | None  # None: nothing is counted
-    access_log: bool = True
+    access_log: bool
+    limits: RequestLimits
 
     @property
     def draining(self) -> bool:

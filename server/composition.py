@@ -28,6 +28,7 @@ from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
 from .graph.catalog import Catalog
+from .limits import RequestLimits
 from .meters import Meters
 from .models import PendingLimits
 from .project import Project
@@ -216,7 +217,9 @@ def _elected(
 def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Services:
     database, broker, signals = engine.doors, engine.broker, engine.signals
     asking = engine.catalog, engine.saver.on(database), engine.off_loop
-    pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
+    pending = PendingLimits(
+        settings.pending_runs_max, settings.pending_runs_per_identity_max, settings.runs_per_identity_max
+    )
     cron_limits = CronLimits(settings.cron_interval_seconds_min, settings.crons_per_identity_max)
     threads = Threads(database, broker, signals)
     assistants = Assistants(database, threads, engine.catalog.ids)
@@ -272,6 +275,9 @@ def _backend(
         cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=about(),
         access_log=settings.access_log,
+        limits=RequestLimits(
+            settings.request_rate_max, settings.request_burst_max, settings.requests_at_once_max
+        ),
         observed=Observation(meters, worker, engine.lanes, engine.broker, database, waiting)
         if meters
         else None,

@@ -142,6 +142,18 @@ class Settings(CorsSettings):
     pending_runs_per_identity_max: Count = 1_000
     """Runs of one caller that may wait before new ones are refused."""
 
+    runs_per_identity_max: Annotated[int, Field(ge=0)] = 0
+    """Runs of one caller that may wait or run before new ones are refused; 0: no limit."""
+
+    request_rate_max: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """Requests a second of one caller, before more are refused; 0: no limit."""
+
+    request_burst_max: Count = 100
+    """Requests of one caller that may come at once after a silence, where there is a rate."""
+
+    requests_at_once_max: Annotated[int, Field(ge=0)] = 0
+    """Requests of one caller that may be under way, open streams included; 0: no limit."""
+
     crons_per_identity_max: Count = 1_000
     """Crons that one caller may have."""
 

@@ -202,10 +202,11 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class PendingLimits:
-    """How many runs may wait: in all, and of one caller."""
+    """How many runs may wait: in all, and of one caller; and how many of one may wait or run, 0: all."""
 
     total: int
     per_identity: int
+    active_per_identity: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     413: ("TooLarge", "More than a limit allows"),
     422: ("Invalid", "A value breaks a rule: each line of the text begins with its field"),
     424: ("NotAGraph", "The factory of the graph made something else"),
-    429: ("TooMany", "Too many runs of this caller are waiting"),
+    429: ("TooMany", "Too many requests, or too many runs, of this caller"),
     502: ("EmbeddingFailed", "The embeddings of the store failed"),
     503: ("Overloaded", "The server is at a limit, or not ready, or its database is out of reach"),
     507: ("StorageFull", "The disk took no more: nothing was stored"),

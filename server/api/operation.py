@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ..models import Json
 
 Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
+UNLIMITED = ("/", "/ok")  # may be asked for by anybody at any time
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -48,6 +49,8 @@ class Operation:
     def failures(self) -> list[int]:
         """The statuses of errors: the named ones and those that every operation of its kind can give."""
         found = set(self.errors)
+        if self.path not in UNLIMITED:
+            found.add(429)  # a caller who asks too often
         if self.body is not None:
             found |= {413, 422}  # larger than allowed; not JSON, or not of this shape
         if "{" in self.path:

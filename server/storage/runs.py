@@ -31,6 +31,9 @@ _has_active = select(runs.c.seq).where(_of_thread, runs.c.status.in_(_ACTIVE)).l
 _count = select(func.count()).where(_of_thread)
 _count_pending = select(func.count()).where(runs.c.status == RunStatus.pending)
 _count_pending_of = _count_pending.where(runs.c.identity == bindparam("of_identity"))
+_count_active_of = select(func.count()).where(
+    runs.c.status.in_(_ACTIVE), runs.c.stop.is_(None), runs.c.identity == bindparam("of_identity")
+)
 _count_by_graph = (
     select(runs.c.graph_id, func.count().label("number"))
     .where(runs.c.status == bindparam("of_status"))
@@ -125,6 +128,11 @@ def count_pending(tx: Tx) -> int:
 def count_pending_of(tx: Tx, identity: str) -> int:
     """How many runs of one caller wait."""
     return tx.execute(_count_pending_of, {"of_identity": identity}).scalar_one()
+
+
+def count_active_of(tx: Tx, identity: str) -> int:
+    """How many runs of one caller wait or run, without those that are being stopped."""
+    return tx.execute(_count_active_of, {"of_identity": identity}).scalar_one()
 
 
 def count_by_graph(tx: Tx, status: RunStatus) -> dict[str, int]:
