@@ -15,6 +15,7 @@ from .api.operation import Operation
 from .api.responses import graphwire_error, http_error, unexpected_error
 from .api.routes import OPERATIONS as REST
 from .api.routes import routes
+from .api.traced import Traced
 from .api.turnstile import Limited
 from .backend import Backend
 from .cors import CorsRules
@@ -42,6 +43,7 @@ def _app(backend: Backend, served: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=served,
         middleware=[
+            *([Middleware(Traced, tracing=backend.tracing)] if backend.tracing else []),
             *surroundings(backend.cors, meters, access_log=backend.access_log),
             *limited(backend.limits, meters),
         ],

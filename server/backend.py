@@ -13,6 +13,7 @@ from .models import Json
 from .services import Services
 from .streaming.broker import Broker
 from .streaming.sse import Rhythm
+from .tracing import Tracing
 
 
 class Readiness(Protocol):
@@ -65,6 +66,7 @@ class Backend:
     observed: Observed | None  # None: nothing is counted
     access_log: bool
     limits: RequestLimits
+    tracing: Tracing | None  # None: nothing is traced
 
     @property
     def draining(self) -> bool:

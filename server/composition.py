@@ -66,6 +66,8 @@ from .storage.item_store import ItemStore
 from .streaming.broker import Broker
 from .streaming.signals import Signals
 from .streaming.sse import Rhythm
+from .tracing import open_tracing
+from .watching import Watching
 from .webhook_config import signing_keys
 
 T = TypeVar("T")
@@ -74,6 +76,7 @@ Role = Literal["all", "api", "worker"]
 _log = structlog.get_logger(__name__)
 
 FORGET_SECONDS = 60.0  # between two looks for what has outlived its use
+TRACES_SECONDS = 2.0  # that the end waits for the last traces to be sent
 LOOKS = 6  # for dead workers, in a lease
 
 
@@ -112,7 +115,8 @@ async def running(
     services = _services(settings, engine, policy)
     attempts = Attempts(engine.database, engine.broker, engine.signals, settings.run_attempts_max)
     meters = Meters(engine.catalog.ids) if settings.metrics else None
-    worker = _worker(settings, engine, attempts, meters, url, role)
+    watching = Watching(meters, open_tracing(settings.otel_endpoint))
+    worker = _worker(settings, engine, attempts, watching, url, role)
     catalog = engine.catalog
     await services.assistants.add_automatic(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
@@ -138,10 +142,12 @@ async def running(
     async with _working(settings, engine, attempts, worker, services, role, own, shared):
         heap.freeze()
         try:
-            yield _backend(project, settings, engine, services, worker, meters)
+            yield _backend(project, settings, engine, services, worker, watching)
         finally:
             await worker.drain(settings.shutdown_grace_seconds)
     engine.lanes.close()
+    if watching.tracing is not None:
+        watching.tracing.close(TRACES_SECONDS)
 
 
 @asynccontextmanager
@@ -244,10 +250,10 @@ def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Serv
 
 
 def _worker(
-    settings: Settings, engine: Engine, attempts: Attempts, meters: Meters | None, url: str, role: Role
+    settings: Settings, engine: Engine, attempts: Attempts, watching: Watching, url: str, role: Role
 ) -> Worker:
     rules = Rules(settings.run_timeout_seconds, settings.error_text, settings.keep_partial_answers, url)
-    executor = Executor(engine.catalog, engine.saver, engine.broker, attempts, rules, meters)
+    executor = Executor(engine.catalog, engine.saver, engine.broker, attempts, rules, watching)
     slots = settings.jobs_per_worker if role != "api" else 0
     return Worker(attempts, executor, engine.lanes, engine.signals, slots, engine.poll_seconds)
 
@@ -258,7 +264,7 @@ def _backend(
     engine: Engine,
     services: Services,
     worker: Worker,
-    meters: Meters | None,
+    watching: Watching,
 ) -> Backend:
     database = engine.doors
     waiting = Waiting(database)
@@ -275,11 +281,12 @@ def _backend(
         cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=about(),
         access_log=settings.access_log,
+        tracing=watching.tracing,
         limits=RequestLimits(
             settings.request_rate_max, settings.request_burst_max, settings.requests_at_once_max
         ),
-        observed=Observation(meters, worker, engine.lanes, engine.broker, database, waiting)
-        if meters
+        observed=Observation(watching.meters, worker, engine.lanes, engine.broker, database, waiting)
+        if watching.meters
         else None,
     )
 

@@ -92,6 +92,9 @@ class Settings(CorsSettings):
     access_log: bool = True
     """Whether there is a line in the log for every request; of probes at level DEBUG only."""
 
+    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where traces are sent (OTLP over HTTP), with the extra `otel`; none without it."""
+
     metrics: bool = True
     """Whether the server counts what it does, for `GET /metrics`."""
 

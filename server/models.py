@@ -196,6 +196,7 @@ class RunRequest:
     run_id: str | None = None  # the name that the client gives the run
     idempotency_key: str | None = None
     arrived_at: str = ""  # when the call came in
+    traceparent: str = ""  # the span that asks (W3C Trace Context)
     cron_id: str | None = None  # which cron asks
     protocol: str = "v1"  # v2: the run's log tells all that protocol v2 may show
 

@@ -202,6 +202,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "log_json": False,
         "access_log": True,
         "metrics": True,
+        "otel_endpoint": None,
         "runs_per_identity_max": 0,
         "request_rate_max": 0,
         "request_burst_max": 100,

@@ -20,7 +20,7 @@ from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
 from ..logs import bind
-from ..meters import HANDED_OVER, Meters, RunMeter
+from ..meters import HANDED_OVER, RunMeter
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
 from ..services.endings import cancelled
@@ -28,6 +28,8 @@ from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import DatabaseSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
+from ..tracing import RunSpan
+from ..watching import Watching
 from .asides import Asides, aside_modes
 from .failures import describe_failure
 from .partial import Unfinished
@@ -50,7 +52,8 @@ class Attempt:
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
     control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
-    meter: RunMeter | None = None  # what it costs is counted, if anything is
+    meter: RunMeter | None = None  # what it does is counted, if anything is
+    span: RunSpan | None = None  # and traced
     unfinished: Unfinished = field(default_factory=Unfinished)  # what models are saying
     asides: Asides = field(init=False)  # what only protocol v2 shows
 
@@ -82,20 +85,22 @@ class Executor:
         broker: Broker,
         attempts: Attempts,
         rules: Rules,
-        meters: Meters | None = None,
+        watching: Watching,
     ) -> None:
         self._catalog = catalog
         self._saver = saver
         self._broker = broker
         self._attempts = attempts
         self._rules = rules
-        self._meters = meters
+        self._meters, self._tracing = watching.meters, watching.tracing
 
     async def execute(self, attempt: Attempt) -> None:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
         asker.set(run.run_id)
-        bind(**ids(run))
+        if self._tracing is not None:
+            attempt.span = self._tracing.begin_run(run)
+        bind(**ids(run), trace_id=attempt.span.trace_id if attempt.span else None)
         if self._meters is not None:
             attempt.meter = self._meters.begin(run)
         try:
@@ -134,6 +139,8 @@ class Executor:
     def _ended(self, attempt: Attempt, status: str) -> None:
         if self._meters is not None and attempt.meter is not None:
             self._meters.end(attempt.meter, status)
+        if attempt.span is not None:
+            attempt.span.end(status)
 
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
@@ -199,6 +206,8 @@ class Executor:
         run = attempt.run
         asked = run.kwargs["stream_mode"]
         arguments = {**await self._arguments(run), "control": attempt.control}
+        if attempt.span is not None:
+            arguments["config"]["callbacks"] = attempt.span.callbacks
         subgraphs = run.kwargs["subgraphs"]
         modes = list(dict.fromkeys((*graph_modes(asked), *aside_modes(run))))
         if "events" in asked:
@@ -283,6 +292,8 @@ class Executor:
             error = {"error": "TimeoutError", "message": text}
             return Outcome(RunStatus.timeout, ThreadStatus.error, error=error, reason=text)
         _log.error("run failed", exc_info=failure)
+        if attempt.span is not None:
+            attempt.span.failed(failure)
         error = describe_failure(failure, self._rules.error_text)
         return Outcome(RunStatus.error, ThreadStatus.error, error=error)
 

@@ -113,4 +113,5 @@ def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -
         "checkpoint_during": request.durability != "exit",
         "durability": request.durability,
         **({"protocol": request.protocol} if request.protocol != "v1" else {}),
+        **({"traceparent": request.traceparent} if request.traceparent else {}),
     }
