@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .cors import CorsRules
+from .auth.authenticator import Authenticator
 from .levels import Levels
 from .limits import RequestLimits
 from .meters import Meters
@@ -49,6 +49,15 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Where everybody has to say who he is, but at the `public` paths; how, is told in the `openapi` part."""
+
+    authenticator: Authenticator
+    public: frozenset[str]
+    openapi: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Made by `wiring`, used by every door; sizes in bytes, times in seconds."""
 
@@ -61,12 +70,12 @@ class Backend:
     body_bytes_max: int
     send_timeout_seconds: float
     shutdown_grace_seconds: float
-    cors: CorsRules
     info: Json
     observed: Observed | None  # None: nothing is counted
     access_log: bool
     limits: RequestLimits
     tracing: Tracing | None  # None: nothing is traced
+    gate: Gate | None = None  # None: nobody is asked
 
     @property
     def draining(self) -> bool:

@@ -10,10 +10,9 @@ import structlog
 
 from . import heap
 from .about import about
-from .backend import Backend, Readiness
+from .backend import Backend, Gate, Readiness
 from .checkpointer_config import retention_rules
 from .config import Settings, load_webhooks
-from .cors_config import cors_rules
 from .crons import CronLimits
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
@@ -52,6 +51,7 @@ from .services import (
     ThreadSearch,
 )
 from .services.addresses import SystemResolver
+from .services.authorization import Authorization
 from .services.deliveries import Outbox
 from .services.erasure import Eraser
 from .services.expiry import Expiry
@@ -95,6 +95,8 @@ class Engine:
     health: Readiness
     poll_seconds: float
     roster: Roster | None  # None: this process is the only one
+    gate: Gate | None
+    authorization: Authorization
 
     @property
     def eraser(self) -> Eraser:
@@ -278,7 +280,6 @@ def _backend(
         body_bytes_max=settings.body_bytes_max,
         send_timeout_seconds=settings.send_timeout_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
-        cors=cors_rules(project.path, project.raw.get("http"), settings),
         info=about(),
         access_log=settings.access_log,
         tracing=watching.tracing,
@@ -288,6 +289,7 @@ def _backend(
         observed=Observation(watching.meters, worker, engine.lanes, engine.broker, database, waiting)
         if watching.meters
         else None,
+        gate=engine.gate,
     )
 
 

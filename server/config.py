@@ -5,38 +5,53 @@ Nothing here imports LangGraph or LangChain: `apply_environment` must come befor
 
 import os
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from .cors_config import CorsSettings, split
+from .cors_config import split
 from .errors import ConfigError
+from .http_config import HttpSettings, sends_webhooks
 from .models import Network, WebhookRules
 from .project import Project
 from .webhook_config import SigningSecret, webhook_rules
 
 
-def apply_environment(project: Project) -> None:
-    """Put `env` over the process environment, and the project's directories first on sys.path.
+def apply_environment(project: Project, more: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Put `env` over the process environment, `more` over both, and the project's directories on sys.path.
 
     Call it before anything imports LangGraph, which reads LANGGRAPH_STRICT_MSGPACK only once: checkpoints
     may then only bring to life the types that the graph's state declares. The project's directories go to
     the front so that a user's module wins over one of ours.
     """
-    os.environ.update(project.env)
+    os.environ.update({**project.env, **more})
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
     # A dependency that is no directory here is a package to install: contract/resources.md 12.
     places = (os.path.normpath(project.root / entry) for entry in (".", *project.dependencies))
-    wanted = list(dict.fromkeys(place for place in places if os.path.isdir(place)))
+    found = [place for place in places if os.path.isdir(place)]
+    # The src layout works without being installed; after what the user names, for it may hold anything.
+    wanted = list(dict.fromkeys([*found, *filter(os.path.isdir, map(_source_of, found))]))
     sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
+
+
+def _source_of(place: str) -> str:
+    """Where the code of a package in the src layout lies."""
+    packaged = any(os.path.isfile(os.path.join(place, name)) for name in ("pyproject.toml", "setup.py"))
+    return os.path.join(place, "src") if packaged else place
 
 
 def load_webhooks(project: Project, settings: "Settings") -> WebhookRules:
     """`webhooks` of langgraph.json with the environment as it is now. Raises ConfigError."""
-    return webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
+    rules = webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
+    return replace(rules, sent=sends_webhooks(project.raw.get("http")))
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -46,7 +61,7 @@ PREFIX = "GRAPHWIRE_"
 MIB = 1024 * 1024
 
 
-class Settings(CorsSettings):
+class Settings(HttpSettings):
     """How this process runs, from the environment (contract/resources.md 15).
 
     Where the reference has a name for a setting, that name works; GRAPHWIRE_<FIELD> works for every field.
@@ -163,6 +178,9 @@ class Settings(CorsSettings):
     cron_interval_seconds_min: Annotated[int, Field(ge=1, le=86_400)] = 1
     """Least time between two runs of a cron."""
 
+    api_keys: str | None = Field(default=None, repr=False)
+    """Who may come in with which key, as JSON: `{"alice": "a long secret"}` (docs/authentication.md)."""
+
     isolation: Literal["graph", "shared", "run"] = "graph"
     """Which runs share an event loop: those of one graph, all, or none."""
 
@@ -192,8 +210,7 @@ class Settings(CorsSettings):
         """What must not be printed: values of fields that are not shown, and the passwords in them."""
         hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
         values = [str(value) for name in hidden if (value := getattr(self, name))]
-        passwords = [_password(value) for value in values]
-        return tuple(text for value in (*values, *passwords) if value for text in (value, *value.split()))
+        return tuple(part for value in values for part in (value, *_secret_parts(value)))
 
     @property
     def distributed(self) -> bool:
@@ -206,25 +223,50 @@ class Settings(CorsSettings):
         return value.upper() if isinstance(value, str) else value
 
 
-def _password(uri: str) -> str | None:
+def _secret_parts(value: str) -> list[str]:
+    """What of a secret may stand alone: the password of a URL, one key of several."""
     try:
-        return urlsplit(uri).password
+        found = orjson.loads(value)
     except ValueError:
-        return None
+        found = None
+    if isinstance(found, dict):
+        return [str(key) for key in found.values()]
+    with suppress(ValueError):
+        if password := urlsplit(value).password:
+            return [password]
+    return value.split()
 
 
-def load_settings() -> Settings:
-    """Settings from the environment as it is now; ConfigError names each variable with a bad value."""
+def load_settings(**flags: Any) -> Settings:
+    """Settings from the environment as it is now, and over it from flags that were given: not None.
+
+    ConfigError names each variable with a bad value.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        settings = Settings()
+        settings = Settings(**given)
     except ValidationError as error:
-        problems = (f"{_variable(item['loc'][0])}{_shown(item)}: {item['msg']}." for item in error.errors())
-        raise ConfigError("In the environment: " + " ".join(problems)) from error
+        raise ConfigError("In the environment: " + " ".join(_problems(error))) from error
     if bool(settings.database_uri) is not bool(settings.redis_uri):
-        raise ConfigError(
-            "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
-        )
+        raise ConfigError(_APART)
     return settings
+
+
+def settings_problems() -> list[str]:
+    """Everything that is wrong with the settings in the environment, a sentence each."""
+    try:
+        load_settings()
+    except ConfigError as error:
+        cause = error.__cause__
+        return _problems(cause) if isinstance(cause, ValidationError) else [error.message]
+    return []
+
+
+_APART = "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [f"{_variable(item['loc'][0])}{_shown(item)}: {item['msg']}." for item in error.errors()]
 
 
 def _shown(problem: Any) -> str:

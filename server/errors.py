@@ -5,7 +5,14 @@ GraphwireError
 │   ├── ConfigError         (2) langgraph.json or a setting is wrong
 │   ├── DatabaseDamaged     (2) what is kept cannot be read
 │   ├── GraphLoadError      (3) a graph named in langgraph.json cannot be loaded
-│   └── StoreLoadError      (3) the embeddings named there cannot be loaded
+│   ├── StoreLoadError      (3) the embeddings named there cannot be loaded
+│   ├── AuthLoadError       (3) the authentication named there cannot be loaded
+│   └── CustomAppError      (3) the application named there cannot be loaded or does not start
+├── AccessError             who asks may not
+│   ├── Unauthorized        nobody knows who asks
+│   ├── Forbidden           this caller may not do this
+│   └── Refused             the user's handler says so, in its own words
+├── AccessFailed            the user's handler failed: nobody is let in by a defect
 ├── RequestError            the caller's mistake
 │   ├── Invalid             a value breaks a rule
 │   ├── Contradiction       two values that exclude each other
@@ -26,6 +33,9 @@ GraphwireError
 
 The docstring is the message where none is given. `api/responses.py` maps classes to HTTP statuses.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class GraphwireError(Exception):
@@ -67,6 +77,44 @@ class StoreLoadError(StartupError):
     """The embeddings of the store cannot be loaded."""
 
     exit_status = 3
+
+
+class AuthLoadError(StartupError):
+    """The authentication cannot be loaded."""
+
+    exit_status = 3
+
+
+class CustomAppError(StartupError):
+    """The application of http.app cannot be used."""
+
+    exit_status = 3
+
+
+class AccessError(GraphwireError):
+    """The caller may not do this."""
+
+
+class Unauthorized(AccessError):
+    """Unauthorized"""
+
+
+class Forbidden(AccessError):
+    """Forbidden"""
+
+
+class Refused(AccessError):
+    """Refused"""
+
+    def __init__(self, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail if isinstance(detail, str) else self.__doc__)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class AccessFailed(GraphwireError):
+    """Internal Server Error"""
 
 
 class RequestError(GraphwireError):

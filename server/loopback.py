@@ -19,6 +19,7 @@ from .asker import UNKNOWN, asker
 
 _log = structlog.get_logger(__name__)
 
+NOAUTH = "/noauth"  # the root path by which the SDK's clients within the process are known
 PARTS_AHEAD = 16  # how many parts of an answer may wait for their reader; those of a stream have about 64 KiB
 
 Message = MutableMapping[str, Any]
@@ -87,6 +88,7 @@ class LoopbackTransport(httpx.AsyncBaseTransport):
             "headers": [(name.lower(), value) for name, value in request.headers.raw],
             "server": (request.url.host, request.url.port),
             "client": None,
+            "graphwire.within": self._root_path == NOAUTH,
         }
 
 

@@ -22,7 +22,7 @@ QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 WAITS = (*QUICK[2:], 30.0, 60.0, 300.0, 1800.0)
 RUNS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 
-TOKENS = ("messages", "custom")  # the modes whose events are taken for tokens
+TOKENS = ("messages", "custom")  # the modes whose events are taken for tokens, if they were asked for
 HANDED_OVER = "handed_over"  # the status of an attempt that another one goes on with
 OTHER = "other"
 ROUTES_MAX = 1_000  # an app of the user's may have any number
@@ -66,7 +66,7 @@ class OfGraph:
 class RunMeter:
     """One attempt of one run. Its lane alone calls `heard`."""
 
-    __slots__ = ("_last", "began", "first_token", "gaps", "run", "tokens")
+    __slots__ = ("_last", "_modes", "began", "first_token", "gaps", "run", "tokens")
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -75,10 +75,13 @@ class RunMeter:
         self.gaps = Histogram()
         self.tokens = 0
         self._last = 0.0
+        # Of a run that was not asked for tokens messages are told when they are whole.
+        asked = {mode.partition("-")[0] for mode in run.kwargs["stream_mode"]}
+        self._modes = tuple(mode for mode in TOKENS if mode in asked)
 
     def heard(self, mode: str) -> None:
         """The graph streamed something. Between two tokens with a step's end in between there is no gap."""
-        if mode not in TOKENS:
+        if mode not in self._modes:
             self._last = 0.0
             return
         at = time.monotonic()

@@ -46,12 +46,13 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Without authentication everyone is the same nobody."""
+    """Who asks. Without authentication everyone is the same nobody. `trusted` is the server's own code."""
 
     identity: str = ""
     permissions: tuple[str, ...] = ()
     user: Mapping[str, Any] | None = None
     request_id: str = ""
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +160,6 @@ class Run:
         return bool(self.kwargs.get("temporary"))
 
     @property
-    def protocol(self) -> str:
-        """Of which protocol the caller is: of "v2" the log tells all that it may show."""
-        return str(self.kwargs.get("protocol", "v1"))
-
-    @property
     def webhook(self) -> str | None:
         """Whom to tell when the run has ended."""
         return self.kwargs.get("webhook")
@@ -198,7 +194,7 @@ class RunRequest:
     arrived_at: str = ""  # when the call came in
     traceparent: str = ""  # the span that asks (W3C Trace Context)
     cron_id: str | None = None  # which cron asks
-    protocol: str = "v1"  # v2: the run's log tells all that protocol v2 may show
+    headers: Json = field(default_factory=dict)  # of the call, for `configurable`: http.configurable_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +291,7 @@ class WebhookRules:
     url_length_max: int = 65_536
     loopback: bool = False
     networks: tuple[Network, ...] = ()
+    sent: bool = True  # False: this server sends none, and runs go on without theirs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The composition root: the only file that names a concrete engine."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,6 +17,7 @@ from .execution.worker import POLL_SECONDS
 from .graph.catalog import Catalog
 from .graph.embeddings import load_embeddings
 from .graph.loader import GraphSource, load_graph
+from .guarding import guarded
 from .project import Project
 from .services.closing import Closer
 from .services.roster import Roster
@@ -36,6 +38,9 @@ from .streaming.redis import RedisBroker
 from .streaming.redis_link import RedisLink
 from .streaming.redis_signals import RedisSignals
 from .streaming.signals import LocalSignals
+
+if TYPE_CHECKING:
+    from .services.imports import Imports
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +63,7 @@ async def embedded(
     project: Project, settings: Settings, directory: DataDir, inspected: Awaitable[None], *, url: str = ""
 ) -> AsyncIterator[Backend]:
     """One process, one SQLite file in `directory`, opened once that is `inspected`. Raises StartupError."""
-    sources = _graphs(project)
+    sources, guard = _graphs(project), guarded(project, settings)
     await inspected
     database = SqliteDatabase(directory.database, synchronous=settings.sqlite_synchronous)
     try:
@@ -77,6 +82,8 @@ async def embedded(
             health=Health(database, settings.free_bytes_min),
             poll_seconds=POLL_SECONDS,
             roster=None,
+            gate=guard.gate,
+            authorization=guard.authorization,
         )
         async with running(project, settings, engine, url, "all") as backend:
             yield backend
@@ -91,7 +98,7 @@ async def distributed(
     project: Project, settings: Settings, *, url: str = "", role: Role = "all"
 ) -> AsyncIterator[Backend]:
     """One of several processes on one PostgreSQL and one Redis. Raises StartupError."""
-    sources = _graphs(project)
+    sources, guard = _graphs(project), guarded(project, settings)
     database = _postgres(settings)
     try:
         migrate(database)
@@ -111,6 +118,8 @@ async def distributed(
             health=Health(doors, 0),
             poll_seconds=DISTRIBUTED_POLL_SECONDS,
             roster=Roster(database, settings.lease_seconds),
+            gate=guard.gate,
+            authorization=guard.authorization,
         )
         closer = Closer(database, broker)
         works: dict[str, Work] = {
@@ -140,6 +149,26 @@ def up_to_date(settings: Settings, directory: DataDir | None) -> None:
     finally:
         database.close()
         if directory is not None:
+            directory.close()
+
+
+@contextmanager
+def importing(project: Project, settings: Settings, directory: DataDir | None) -> "Iterator[Imports]":
+    """Takes threads over into the database; SQLite's must have no server. Raises StartupError."""
+    from .services.imports import Imports  # imports what nobody else needs
+
+    sources = _graphs(project)
+    database = _postgres(settings) if directory is None else SqliteDatabase(directory.database)
+    try:
+        migrate(database)
+        if directory is not None:
+            directory.mark_open()
+        catalog = Catalog(sources, EmbeddedStore(_items(project, database)))
+        yield Imports(database, catalog, open_saver(database))
+    finally:
+        database.close()
+        if directory is not None:
+            directory.mark_closed()
             directory.close()
 
 

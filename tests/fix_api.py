@@ -12,6 +12,7 @@ from server.api.openapi import document
 from server.app import OPERATIONS
 
 DOCUMENT = document(["agent"], OPERATIONS)
+JUDGED = document(["agent"], OPERATIONS, {})  # of a server with authentication, which has more answers
 COMPONENTS = DOCUMENT["components"]
 BODY_BYTES_MAX = 2**20  # larger ones are not judged: they would take long
 
@@ -19,7 +20,7 @@ BODY_BYTES_MAX = 2**20  # larger ones are not judged: they would take long
 def resolved(found: Any) -> Any:
     """What a reference of the document leads to."""
     while "$ref" in found:
-        at: Any = DOCUMENT
+        at: Any = JUDGED
         for name in found["$ref"].split("/")[1:]:
             at = at[name]
         found = at
@@ -40,16 +41,16 @@ def closed(schemas: dict[str, Any]) -> dict[str, Any]:
 def operation(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
     """(its path in the document, the operation) that answers a request; None: there is none."""
     plain, known = path.partition("?")[0], method.lower()
-    for template in sorted(DOCUMENT["paths"], key=lambda path: path.count("{")):  # as they are routed
+    for template in sorted(JUDGED["paths"], key=lambda path: path.count("{")):  # as they are routed
         pattern = re.sub(r"{[^}]*}", "[^/]+", template)
-        if known in DOCUMENT["paths"][template] and re.fullmatch(pattern, plain):
-            return template, DOCUMENT["paths"][template][known]
+        if known in JUDGED["paths"][template] and re.fullmatch(pattern, plain):
+            return template, JUDGED["paths"][template][known]
     return None
 
 
 @functools.cache
 def _validator(path: str, method: str, status: str, media: str) -> jsonschema_rs.Draft202012Validator:
-    answer = resolved(DOCUMENT["paths"][path][method]["responses"][status])
+    answer = resolved(JUDGED["paths"][path][method]["responses"][status])
     schema = answer["content"][media]["schema"]
     return jsonschema_rs.Draft202012Validator(
         {"components": {"schemas": closed(COMPONENTS["schemas"])}, "allOf": [schema]}

@@ -109,7 +109,7 @@ def test_a_byte_order_mark_is_no_error(write: Write) -> None:
         ({"graphs": GRAPHS, "env": ["A=1"]}, '"env" must be an object of strings or the path'),
         ({"graphs": GRAPHS, "env": {"A": 1}}, '"env.A" must be a string'),
         ({"graphs": GRAPHS, "env": {"A=B": "1"}}, '"env.A=B" is no possible variable'),
-        ({"graphs": GRAPHS, "env": "missing.env"}, "missing.env, which is not a file"),
+        ({"graphs": GRAPHS, "env": "."}, "which is not a file"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name_and_the_key(write: Write, document: Any, said: str) -> None:
@@ -136,6 +136,17 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         load_project(tmp_path / "langgraph.json")
 
 
+def test_the_src_layout_needs_no_installation(write: Write, tmp_path: Path, process_state: None) -> None:
+    """After what the file names: a `src` may hold anything. Without a package around it, it is not meant."""
+    for name in ("lib", "loose"):
+        (tmp_path / name / "src").mkdir(parents=True)
+    (tmp_path / "lib" / "pyproject.toml").touch()
+    apply_environment(load_project(write({"graphs": GRAPHS, "dependencies": ["./lib", "./loose"]})))
+    wanted = [tmp_path, tmp_path / "lib", tmp_path / "loose", tmp_path / "lib" / "src"]
+    assert sys.path[:4] == list(map(str, wanted))
+    assert str(tmp_path / "loose" / "src") not in sys.path
+
+
 def test_env_may_be_a_map(write: Write) -> None:
     assert dict(load_project(write({"graphs": GRAPHS, "env": {"A": "1"}})).env) == {"A": "1"}
 
@@ -144,6 +155,15 @@ def test_env_may_be_a_dotenv_file_beside_the_config(write: Write, tmp_path: Path
     (tmp_path / "my.env").write_text("# note\nexport A=1\nB='two words' # end\nC=${A}2\nEMPTY=\nBARE\n")
     env = load_project(write({"graphs": GRAPHS, "env": "./my.env"})).env
     assert dict(env) == {"A": "1", "B": "two words", "C": "12", "EMPTY": ""}
+
+
+def test_a_dotenv_file_that_is_missing_is_a_warning(write: Write) -> None:
+    """`langgraph dev` starts such a project, and in a container the file is not there."""
+    project = load_project(write({"graphs": GRAPHS, "env": "missing.env"}))
+    assert dict(project.env) == {}
+    (warning,) = project.warnings
+    assert '"env" names' in warning
+    assert "missing.env, which does not exist" in warning
 
 
 def test_without_env_a_dotenv_file_is_not_read(write: Write, tmp_path: Path) -> None:
@@ -228,6 +248,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "data_dir": None,
         "sqlite_synchronous": "FULL",
         "pending_runs_max": 10_000,
+        "api_keys": None,
         "isolation": "graph",
         "error_text": "known",
         "free_bytes_min": 64 * 1024 * 1024,
@@ -240,6 +261,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "webhook_concurrency": 16,
         "crons_per_identity_max": 1_000,
         "cron_interval_seconds_min": 1,
+        "mount_prefix": None,
     }
 
 
@@ -337,3 +359,19 @@ def test_a_project_cannot_be_changed(write: Write) -> None:
     project: Project = load_project(write({"graphs": GRAPHS, "env": {"A": "1"}}))
     with pytest.raises(TypeError):
         project.env["A"] = "2"  # type: ignore[index]
+
+
+def test_what_must_not_be_printed_is_known_with_its_parts(no_settings: pytest.MonkeyPatch) -> None:
+    no_settings.setenv("DATABASE_URI", "postgresql://u:pass-word-1@db/x")
+    no_settings.setenv("REDIS_URI", "redis://:pass-word-2@cache")
+    no_settings.setenv("GRAPHWIRE_WEBHOOK_SECRET", "first-secret-of-some first-and-a-second-one")
+    no_settings.setenv("GRAPHWIRE_API_KEYS", '{"alice": "a long secret of alice"}')
+    known = load_settings().secrets
+    for secret in (
+        "pass-word-1",
+        "pass-word-2",
+        "first-secret-of-some",
+        "first-and-a-second-one",
+        "a long secret of alice",
+    ):
+        assert secret in known

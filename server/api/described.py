@@ -46,12 +46,15 @@ LAST_EVENT_ID: Json = {
 # Status -> the name of the response, and what it means.
 PROBLEMS: dict[int, tuple[str, str]] = {
     400: ("Contradiction", "Values exclude each other, or the graph cannot do what was asked"),
+    401: ("Unauthorized", "Nobody knows who asks: say so with credentials"),
+    403: ("Forbidden", "This caller may not do this"),
     404: ("NotFound", "There is no such thing"),
     409: ("Conflict", "The thing is busy or exists already"),
     413: ("TooLarge", "More than a limit allows"),
     422: ("Invalid", "A value breaks a rule: each line of the text begins with its field"),
     424: ("NotAGraph", "The factory of the graph made something else"),
     429: ("TooMany", "Too many requests, or too many runs, of this caller"),
+    500: ("Failed", "A defect of the server, or of the code that authenticates: the log tells of it"),
     502: ("EmbeddingFailed", "The embeddings of the store failed"),
     503: ("Overloaded", "The server is at a limit, or not ready, or its database is out of reach"),
     507: ("StorageFull", "The disk took no more: nothing was stored"),
@@ -114,3 +117,4 @@ METRICS = Media(
     as_json=MetricsView,
 )
 PAGE = Media("text/html", "A page that needs nothing from the network")
+PROJECT_SCHEMA = Media("application/schema+json", "The JSON schema of langgraph.json, for editors")

@@ -14,6 +14,7 @@ from ..streaming.encode import encode
 from ..streaming.sse import RUN_MODES, THREAD_MODES, frames, of_run, of_thread
 from . import requests
 from .context import backend, caller, services
+from .prefix import root_of
 from .responses import event_stream, live_json, no_content
 
 _ENDING: set[asyncio.Task[bool]] = set()  # cancellations under way; the loop itself keeps tasks only weakly
@@ -35,7 +36,7 @@ async def thread(request: Request) -> Response:
     read = partial(door.broker.follow, thread_id)
     shown = of_thread(modes or frozenset({RUN_MODES}))
     query = f"?stream_modes={','.join(sorted(modes))}" if modes else ""
-    location = {"location": f"/threads/{thread_id}/stream{query}"}
+    location = {"location": f"{root_of(request)}/threads/{thread_id}/stream{query}"}
     parts = frames(read, after, door.rhythm, shown, endless=True)
     return event_stream(parts, location, door.send_timeout_seconds)
 

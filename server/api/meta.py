@@ -6,10 +6,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from ..errors import Overloaded, RequestError
-from .context import backend
+from .context import backend, door, http
+from .prefix import root_of
 from .responses import json
 
 _PAGE = Path(__file__).with_name("docs.html")
+_PROJECT_SCHEMA = Path(__file__).with_name("langgraph.schema.json")
 
 
 async def ok(request: Request) -> Response:
@@ -17,6 +19,8 @@ async def ok(request: Request) -> Response:
 
     With `live` it is 200 as long as the process answers, also while it stops: nobody should end it for that.
     """
+    if "meta" in http(request).disabled:
+        return json({"ok": True})
     if _flag(request, "live"):
         return json({"ok": True, "services": {}})
     if backend(request).draining:
@@ -44,7 +48,12 @@ async def info(request: Request) -> Response:
 
 async def openapi(request: Request) -> Response:
     """The OpenAPI document, made from the routes and schemas themselves."""
-    return json(request.app.state.openapi)
+    return json({**door(request).openapi, "servers": [{"url": root_of(request) or "/"}]})
+
+
+async def project_schema(request: Request) -> Response:
+    """The JSON schema of langgraph.json, for editors."""
+    return Response(_PROJECT_SCHEMA.read_bytes(), media_type="application/schema+json")
 
 
 async def docs(request: Request) -> Response:

@@ -6,23 +6,33 @@ import uuid
 from typing import Any
 
 import structlog
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from ..http_rules import SECRET_IN_LOGS, HeaderChoice
 from ..meters import Meters, Reader
+from .authentication import caller_of
 
 _log = structlog.get_logger("graphwire.access")
 
 NO_ROUTE = "none"
 PROBES = ("/", "/ok", "/metrics")  # asked for all the time
-CALLER = "graphwire.caller"  # where authentication leaves who asks
 
 
 class Surroundings:
     """Gives each request an id (the client's if it sent a sane one), counts and logs it when it is over."""
 
-    def __init__(self, app: ASGIApp, meters: Meters | None = None, *, access_log: bool = True) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        logged: HeaderChoice | None = None,
+        meters: Meters | None = None,
+        *,
+        access_log: bool = True,
+    ) -> None:
         self._app = app
+        self._logged = logged or HeaderChoice()
         self._meters = meters
         self._access_log = access_log
 
@@ -39,26 +49,28 @@ class Surroundings:
                 answer.close()
                 self._count(scope, answer)
                 if self._access_log:
-                    _tell(scope, answer)
+                    self._tell(scope, answer)
 
     def _count(self, scope: Scope, answer: "Answer") -> None:
         if self._meters is not None:
             route = getattr(scope.get("route"), "path", NO_ROUTE)
             self._meters.answered(_method(scope), route, answer.status, answer.after, answer.bytes)
 
-
-def _tell(scope: Scope, answer: "Answer") -> None:
-    """One line: nothing of the query, the headers or the body (reliability L3)."""
-    told: dict[str, Any] = {
-        "method": _method(scope),
-        "path": scope["path"],
-        "status": answer.status,
-        "ms": round((time.perf_counter() - answer.asked_at) * 1000, 1),
-        "bytes": answer.bytes,
-    }
-    if identity := getattr(scope.get(CALLER), "identity", ""):
-        told["identity"] = identity
-    _log.log(logging.DEBUG if scope["path"] in PROBES else logging.INFO, "request", **told)
+    def _tell(self, scope: Scope, answer: "Answer") -> None:
+        """One line: nothing of the query or the body, of the headers only what was asked for."""
+        told: dict[str, Any] = {
+            "method": _method(scope),
+            "path": scope["path"],
+            "status": answer.status,
+            "ms": round((time.perf_counter() - answer.asked_at) * 1000, 1),
+            "bytes": answer.bytes,
+        }
+        if (caller := caller_of(scope)) is not None and caller.identity:
+            told["identity"] = caller.identity
+        # What `http.logging_headers` asks for; never what opens a door.
+        if found := self._logged.take(scope["headers"], never=SECRET_IN_LOGS):
+            told["headers"] = found
+        _log.log(logging.DEBUG if get_route_path(scope) in PROBES else logging.INFO, "request", **told)
 
 
 class Answer:

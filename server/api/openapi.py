@@ -26,11 +26,19 @@ _IDS = {
 }
 _GROUPS = {"assistants": "Assistants", "threads": "Threads", "runs": "Stateless Runs", "store": "Store"}
 _SCHEMAS = "#/components/schemas/"
+PUBLIC = ("/ok",)
+_REFUSALS = (400, 401, 403, 500, 503)  # by authentication and by handlers of authorisation
 _SELECTED = "Selected"  # ends the name of a schema none of whose fields need be there
 
 
-def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS) -> Json:
-    """The whole document; where a graph can be named, the graphs of this server are examples."""
+def document(
+    graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATIONS, security: Json | None = None
+) -> Json:
+    """The whole document; where a graph can be named, the graphs of this server are examples.
+
+    `security` is what `auth.openapi` says of how to authenticate: `{securitySchemes, security, paths}`; None
+    where nobody has to.
+    """
     schemas = _Schemas(operations)
     for model, field in _GRAPH_FIELDS:
         if model in schemas.named:
@@ -39,7 +47,7 @@ def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATI
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     used = {tag for path in paths.values() for found in path.values() for tag in found["tags"]}
-    return {
+    found = {
         "openapi": "3.1.0",
         "info": {"title": "Graphwire", "version": __version__, "description": described.ABOUT},
         "servers": [{"url": "/"}],
@@ -53,6 +61,25 @@ def document(graph_ids: Sequence[str], operations: Sequence[Operation] = OPERATI
             "headers": described.HEADERS,
         },
     }
+    return found if security is None else _secured(found, security)
+
+
+def _secured(document: Json, security: Json) -> Json:
+    """The document of a server where everybody has to say who he is."""
+    named = security.get("paths", {})
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if path not in PUBLIC:
+                operation["responses"] |= {str(status): _problem_link(status) for status in _REFUSALS}
+            own = named.get(path, {}).get(method.upper(), named.get(path, {}).get(method))
+            if path in PUBLIC:
+                operation["security"] = []
+            elif own is not None:
+                operation["security"] = own
+    schemes = security.get("securitySchemes") or {"bearer": {"type": "http", "scheme": "bearer"}}
+    document["components"]["securitySchemes"] = schemes
+    document["security"] = security.get("security") or [{name: []} for name in schemes]
+    return document
 
 
 class _Plain(GenerateJsonSchema):

@@ -8,11 +8,20 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..http_rules import GROUPS
 from ..models import Json
 
 Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
 UNLIMITED = ("/", "/ok")  # may be asked for by anybody at any time
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def group_of(path: str) -> str:
+    """The part of the API that a path belongs to; crons are runs (contract/resources.md 11)."""
+    parts = path.strip("/").split("/")
+    if "runs" in parts:
+        return "runs"
+    return parts[0] if parts[0] in GROUPS else "meta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,11 @@ class Operation:
         if self.method != "GET" or self.path.count("/") > 1:
             found.add(503)  # a database that is away; what tells of the server itself needs none
         return sorted(found)
+
+    @property
+    def group(self) -> str:
+        """What `http.disable_<group>` turns it off with."""
+        return group_of(self.path)
 
     @property
     def answers(self) -> dict[int, Any]:

@@ -12,9 +12,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import (
+    AccessFailed,
     Conflict,
     Contradiction,
     EmbeddingFailed,
+    Forbidden,
     GraphFailed,
     GraphwireError,
     Invalid,
@@ -22,12 +24,14 @@ from ..errors import (
     NotFound,
     NotReady,
     Overloaded,
+    Refused,
     RequestError,
     StorageFull,
     StorageUnavailable,
     Superseded,
     TooLarge,
     TooMany,
+    Unauthorized,
 )
 from ..streaming.broker import Cut
 from ..streaming.encode import encode
@@ -50,6 +54,9 @@ STATUS: dict[type[GraphwireError], int] = {
     TooMany: 429,
     Superseded: 409,
     RequestError: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    AccessFailed: 500,
 }
 
 
@@ -127,9 +134,20 @@ def live_json(parts: AsyncIterator[bytes], location: Mapping[str, str], send_tim
 async def graphwire_error(request: Request, error: Exception) -> Response:
     """A broken rule as `{"detail": ...}`."""
     assert isinstance(error, GraphwireError)
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    if isinstance(error, Refused):
+        return json({"detail": error.detail}, error.status, error.headers)
+    status = status_of(error)
     headers = {"retry-after": "1"} if status in (429, 503) else None
+    if status == 401:
+        headers = {"www-authenticate": "Bearer"}
     return json({"detail": error.message}, status, headers)
+
+
+def status_of(error: GraphwireError) -> int:
+    """The HTTP status of a broken rule."""
+    if isinstance(error, Refused):
+        return error.status
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 async def http_error(request: Request, error: Exception) -> Response:

@@ -10,8 +10,9 @@ from ..errors import Invalid
 from ..models import Run, RunPage, RunRequest, RunStatus
 from ..streaming.broker import BEGINNING
 from . import following, requests
-from .context import caller, services
+from .context import caller, configurable, services
 from .following import Vanish, vanishing
+from .prefix import root_of
 from .responses import json, no_content
 from .schemas.runs import COLUMNS, RunCreate, admitted_view, run_view
 
@@ -25,7 +26,7 @@ async def stream(request: Request) -> Response:
     thread_id = requests.path_id(request, "thread_id")
     run, asked = await start(request, thread_id)
     vanish = vanishing(run, asked)
-    return following.follow(request, run.run_id, BEGINNING, locations(run, "stream"), vanish)
+    return following.follow(request, run.run_id, BEGINNING, locations(request, run, "stream"), vanish)
 
 
 async def wait(request: Request) -> Response:
@@ -33,13 +34,15 @@ async def wait(request: Request) -> Response:
     thread_id = requests.path_id(request, "thread_id")
     run, asked = await start(request, thread_id)
     vanish = vanishing(run, asked)
-    return following.await_end(request, thread_id, run.run_id, locations(run, "join"), vanish)
+    return following.await_end(request, thread_id, run.run_id, locations(request, run, "join"), vanish)
 
 
 async def create(request: Request) -> Response:
     """Start a run on a thread in the background."""
     run, _ = await start(request, requests.path_id(request, "thread_id"))
-    return json(admitted_view(run), headers={"content-location": locations(run, "")["content-location"]})
+    return json(
+        admitted_view(run), headers={"content-location": locations(request, run, "")["content-location"]}
+    )
 
 
 async def listing(request: Request) -> Response:
@@ -60,7 +63,7 @@ async def join_end(request: Request) -> Response:
     """The result of a run that exists, when it is there (contract/runs.md 10)."""
     thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
     result = await services(request).readers.returned(caller(request), thread_id, run_id)
-    path = f"/threads/{thread_id}/runs/{run_id}"
+    path = f"{root_of(request)}/threads/{thread_id}/runs/{run_id}"
     location = {"location": f"{path}/join", "content-location": path}
     if result is not None:
         return json(result, headers=location)
@@ -84,7 +87,8 @@ async def delete(request: Request) -> Response:
 async def join(request: Request) -> Response:
     """The stream of a run that exists: from now, or after `Last-Event-ID` (contract/runs.md 8)."""
     thread_id, run_id = requests.path_id(request, "thread_id"), requests.path_id(request, "run_id")
-    return await following.join_stream(request, thread_id, run_id, f"/threads/{thread_id}/runs/{run_id}")
+    path = f"{root_of(request)}/threads/{thread_id}/runs/{run_id}"
+    return await following.join_stream(request, thread_id, run_id, path)
 
 
 async def cancel(request: Request) -> Response:
@@ -95,7 +99,7 @@ async def cancel(request: Request) -> Response:
     await services(request).runs.cancel(caller(request), thread_id, run_id, action, wait=wait)
     if not wait:
         return no_content(202)
-    path = f"/threads/{thread_id}/runs/{run_id}"
+    path = f"{root_of(request)}/threads/{thread_id}/runs/{run_id}"
     return json({}, headers={"location": f"{path}/join", "content-location": path})
 
 
@@ -116,7 +120,12 @@ async def start(request: Request, thread_id: str | None) -> tuple[Run, RunReques
     """Read the body and admit the run."""
     arrived_at = now()
     body = await requests.body(request, RunCreate)
-    asked = replace(body.to_request(), idempotency_key=idempotency_key(request), arrived_at=arrived_at)
+    asked = replace(
+        body.to_request(),
+        idempotency_key=idempotency_key(request),
+        arrived_at=arrived_at,
+        headers=configurable(request),
+    )
     return await services(request).runs.create(caller(request), thread_id, asked), asked
 
 
@@ -128,7 +137,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def locations(run: Run, end: str) -> dict[str, str]:
+def locations(request: Request, run: Run, end: str) -> dict[str, str]:
     """Where the run is and where to go on after a cut. Clients take the run's id from the first."""
-    path = f"/threads/{run.thread_id}/runs/{run.run_id}"
+    path = f"{root_of(request)}/threads/{run.thread_id}/runs/{run.run_id}"
     return {"location": f"{path}/{end}", "content-location": path}

@@ -1,5 +1,6 @@
 """A span for every request but probes, where traces are collected."""
 
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -17,7 +18,7 @@ class Traced:
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"] in PROBES:
+        if scope["type"] not in ("http", "websocket") or get_route_path(scope) in PROBES:
             await self._app(scope, receive, send)
             return
         status = 0

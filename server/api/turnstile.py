@@ -5,11 +5,12 @@ Inside authentication: who asks is the user, and without users the address that 
 
 import ipaddress
 
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..limits import Turnstile
 from ..meters import Meters
-from .middleware import CALLER
+from .authentication import caller_of
 from .operation import UNLIMITED
 from .responses import json
 
@@ -26,7 +27,7 @@ class Limited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = _who(scope) if scope["type"] in ("http", "websocket") else None
-        if who is None or _path(scope) in UNLIMITED:
+        if who is None or get_route_path(scope) in UNLIMITED:
             await self._app(scope, receive, send)
             return
         refusal = self._turnstile.enter(who)
@@ -46,8 +47,8 @@ def _who(scope: Scope) -> str | None:
     """The user, else the address; None: a graph of this process."""
     if scope.get("client") is None:
         return None
-    if identity := getattr(scope.get(CALLER), "identity", ""):
-        return f"user {identity}"
+    if (caller := caller_of(scope)) is not None and caller.identity:
+        return f"user {caller.identity}"
     return f"address {_network(scope['client'][0])}"
 
 
@@ -59,8 +60,3 @@ def _network(host: str) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
         return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
     return host
-
-
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

@@ -2,7 +2,8 @@
 
 A run is executed one way, whoever watches, and what it streams is in its log once. These entries add what
 the older protocol has no event for: when something happened, which graph runs, which subgraphs begin and
-end, what a person is asked. A token costs none of them: the time is told when it has moved on.
+end, what a person is asked. What has an event of the older protocol and was not asked for is an aside too
+(stream_modes). A temporary run has none: nobody knows its thread, by which protocol v2 watches.
 """
 
 import re
@@ -16,16 +17,8 @@ from ..streaming.encode import encode
 from .stream_modes import INTERRUPT
 
 Namespace = tuple[str, ...]
-V2_MODES = ("tools", "tasks", "checkpoints")  # beside those that a run of protocol v2 asks for
 TICK_MS = 25  # how far the time of a token may be off; that of a step is exact
 _INTERRUPT_ID = re.compile("[0-9a-f]{32}")
-
-
-def aside_modes(run: Run) -> tuple[str, ...]:
-    """Modes of the graph that the asides of a run are made of: what costs something is for v2's own runs."""
-    if run.protocol == "v2":
-        return V2_MODES
-    return ("tasks",) if run.kwargs["subgraphs"] else ()
 
 
 @dataclass(slots=True)
@@ -44,9 +37,10 @@ class Asides:
     def beginning(self) -> list[Entry]:
         """What there is to say before the graph runs."""
         run = self.run
+        if run.temporary:
+            return []
         told = {"run_id": run.run_id, "attempt": run.attempt, "graph_name": run.graph_id}
-        held = run.protocol == "v2" and "values" in run.kwargs["stream_mode"]
-        entries = [Entry(aside("run"), encode({**told, "checkpoints": held}))]
+        entries = [Entry(aside("run"), encode({**told, "checkpoints": True}))]
         answered = _answered(run.kwargs.get("command"))
         if answered and run.attempt == 1:
             entries.append(Entry(aside("answered"), encode({"interrupt_ids": answered})))
@@ -54,7 +48,7 @@ class Asides:
 
     def time(self, at_ms: int, *, live: bool) -> Entry | None:
         """The time, where what comes next has another than what came last."""
-        if at_ms - self._told_at < (TICK_MS if live else 1):
+        if self.run.temporary or at_ms - self._told_at < (TICK_MS if live else 1):
             return None
         self._told_at = at_ms
         return Entry(aside("time"), b"%d" % at_ms)
@@ -65,31 +59,29 @@ class Asides:
             return []
         self._hear_interrupts(namespace, mode, chunk)
         if mode == "tasks":
-            return [*self._subgraphs(namespace, chunk), *self._tasks(namespace, chunk)]
+            return [*self._subgraphs(namespace, chunk), *self._told(namespace, mode, _task(chunk))]
         if mode == "tools":
-            return [Entry(aside("tools", namespace), encode(chunk))]
-        if mode == "checkpoints" and self.run.protocol == "v2":
-            return [Entry(aside("checkpoints", namespace), encode(_checkpoint(chunk)))]
+            return self._told(namespace, mode, chunk)
+        if mode == "checkpoints":
+            return self._told(namespace, mode, _checkpoint(chunk))
         return []
 
     def ending(self, outcome: Outcome, at_ms: int, asked: Iterable[Any]) -> list[Entry]:
         """What there is to say when the outcome is committed; `asked`: the interrupts that wait."""
-        entries = [Entry(aside("time"), b"%d" % at_ms)]
+        entries = [] if self.run.temporary else [Entry(aside("time"), b"%d" % at_ms)]
         how = {"event": _ENDS.get(outcome.status, "interrupted")}
         for namespace in sorted(self.open, key=len, reverse=True):
-            entries += self._told(namespace, how, *self.open[namespace])
+            entries += self._life(namespace, how, *self.open[namespace])
         self.open.clear()
-        if outcome.status is not RunStatus.success:
-            return entries
-        if "values" not in self.run.kwargs["stream_mode"] and outcome.values is not None:
-            entries.append(Entry(aside("values"), outcome.values))
-        if outcome.thread_status is ThreadStatus.interrupted:
+        if outcome.status is RunStatus.success and outcome.thread_status is ThreadStatus.interrupted:
             for item in asked:
-                where = self._asked_at.get(item.id, ())
                 told = {"interrupt_id": item.id, "payload": item.value, "value": item.value}
-                entries.append(Entry(aside("input", where), encode(told)))
-            entries.append(Entry(aside("waiting"), b"{}"))
+                entries += self._told(self._asked_at.get(item.id, ()), "input", told)
+            entries += self._told((), "waiting", {})
         return entries
+
+    def _told(self, namespace: Namespace, name: str, value: Any) -> list[Entry]:
+        return [] if self.run.temporary else [Entry(aside(name, namespace), encode(value))]
 
     def _hear_interrupts(self, namespace: Namespace, mode: str, chunk: Any) -> None:
         """Where an interrupt was raised: in the innermost graph that tells of it."""
@@ -114,19 +106,19 @@ class Asides:
         self.open[namespace] = (task_id, name)
         call = self._calls.get(task_id)
         cause = {"cause": {"type": "toolCall", "tool_call_id": call}} if call else {}
-        yield from self._told(namespace, {"event": "started", **cause}, task_id, name)
+        yield from self._life(namespace, {"event": "started", **cause}, task_id, name)
 
     def _ended(self, namespace: Namespace, chunk: Any) -> Iterator[Entry]:
         self._calls.pop(chunk["id"], None)
         for child, (task_id, name) in list(self.open.items()):
             if child[:-1] == namespace and task_id == chunk["id"]:
                 del self.open[child]
-                yield from self._told(child, _end_of(chunk), task_id, name)
+                yield from self._life(child, _end_of(chunk), task_id, name)
 
-    def _told(self, namespace: Namespace, how: dict[str, Any], task_id: str, name: str) -> Iterator[Entry]:
+    def _life(self, namespace: Namespace, how: dict[str, Any], task_id: str, name: str) -> Iterator[Entry]:
         told = {**how, "namespace": namespace, "graph_name": name, "trigger_call_id": task_id}
-        yield Entry(aside("lifecycle", namespace), encode(told))
-        if "lifecycle" in self.run.kwargs["stream_mode"]:
+        yield from self._told(namespace, "lifecycle", told)
+        if "lifecycle" in self.run.kwargs["stream_mode"] and self.run.kwargs["subgraphs"]:
             yield Entry("|".join(("lifecycle", *namespace)), encode(_as_asked(namespace, how)))
 
     def _remember_call(self, chunk: Any) -> None:
@@ -142,13 +134,6 @@ class Asides:
         call = call[0] if isinstance(call, list) and call else call
         if isinstance(call, dict) and isinstance(call.get("id"), str):
             self._calls[chunk["id"]] = call["id"]
-
-    def _tasks(self, namespace: Namespace, chunk: Any) -> list[Entry]:
-        """A task without its input, which is the state once more."""
-        if self.run.protocol != "v2":
-            return []
-        told = {key: value for key, value in chunk.items() if key in _TASK}
-        return [Entry(aside("tasks", namespace), encode(told))]
 
 
 _TASK = frozenset({"id", "name", "triggers", "error", "interrupts", "result"})
@@ -172,6 +157,11 @@ def _end_of(chunk: Any) -> dict[str, Any]:
     if error := chunk.get("error"):
         return {"event": "failed", "error": str(error)}
     return {"event": "completed"}
+
+
+def _task(chunk: Any) -> dict[str, Any]:
+    """A task without its input, which is the state once more."""
+    return {key: value for key, value in chunk.items() if key in _TASK}
 
 
 def _checkpoint(chunk: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -30,11 +31,12 @@ from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
 from ..tracing import RunSpan
 from ..watching import Watching
-from .asides import Asides, aside_modes
+from .asides import Asides
 from .failures import describe_failure
+from .overheard import Overheard, Tell
 from .partial import Unfinished
-from .run_config import graph_input, ids, runnable_config
-from .stream_modes import LIVE_MODES, Translator, announces_interrupt, graph_modes, root_interrupts
+from .run_config import graph_input, ids, runnable_config, user_of
+from .stream_modes import LIVE_MODES, Translator, announces_interrupt, root_interrupts
 
 _log = structlog.get_logger(__name__)
 
@@ -158,8 +160,8 @@ class Executor:
     def _open(self, run: Run, access: str = EXECUTION) -> AbstractAsyncContextManager[Graph]:
         saver = self._saver.fenced(run.run_id, run.attempt)
         config = self._config(run)
-        context = run.kwargs.get("context")
-        return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, context=context)
+        told = {"context": run.kwargs.get("context"), "user": user_of(run)}
+        return self._catalog.open(run.graph_id, config, checkpointer=saver, access=access, **told)
 
     def _config(self, run: Run) -> RunnableConfig:
         return cast(RunnableConfig, runnable_config(run, self._rules.url))
@@ -178,57 +180,60 @@ class Executor:
     async def _drive(self, graph: Graph, attempt: Attempt) -> BaseException | None:
         """Let the graph run and append what it emits; returns what ended it early."""
         run = attempt.run
-        translator = Translator.of(run.kwargs["stream_mode"])
+        asked, subgraphs = run.kwargs["stream_mode"], run.kwargs["subgraphs"]
+        # Whoever knows the thread may watch, also after the run has begun, and through either protocol.
+        translator = Translator.of(asked, subgraphs=subgraphs, recorded=not run.temporary)
         try:
             async with asyncio.timeout(self._rules.timeout_seconds):
-                async for namespace, mode, chunk in self._chunks(graph, attempt):
-                    entries = translator.entries(namespace, mode, chunk)
-                    entries += attempt.asides.of(namespace, mode, chunk)
-                    if mode == "messages":
-                        attempt.unfinished.hear(*chunk)
-                    if attempt.meter is not None:
-                        attempt.meter.heard(mode)
-                    # An interrupt must not be seen before its status is committed: a fast answer would meet a
-                    # busy thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
-                    attempt.announced.update(root_interrupts(namespace, mode, chunk))
-                    if announces_interrupt(mode, chunk) or (attempt.held and mode not in LIVE_MODES):
-                        attempt.held += entries
-                        continue
-                    self._emit(attempt, entries, live=mode in LIVE_MODES)
+                async for namespace, mode, chunk in self._chunks(graph, attempt, translator):
+                    self._hear(attempt, translator, namespace, mode, chunk)
         except BaseException as failure:  # the run boundary: SystemExit and all
             return failure
         return None
 
+    def _hear(
+        self, attempt: Attempt, translator: Translator, namespace: tuple[str, ...], mode: str, chunk: Any
+    ) -> None:
+        """Append what one chunk tells."""
+        entries = translator.entries(namespace, mode, chunk)
+        entries += attempt.asides.of(namespace, mode, chunk)
+        if mode == "messages":
+            attempt.unfinished.hear(*chunk)
+        if attempt.meter is not None:
+            attempt.meter.heard(mode)
+        # An interrupt must not be seen before its status is committed: a fast answer would meet a busy
+        # thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
+        attempt.announced.update(root_interrupts(namespace, mode, chunk))
+        if announces_interrupt(mode, chunk) or (attempt.held and mode not in LIVE_MODES):
+            attempt.held += entries
+        else:
+            self._emit(attempt, entries, live=mode in LIVE_MODES)
+
     async def _chunks(
-        self, graph: Graph, attempt: Attempt
+        self, graph: Graph, attempt: Attempt, translator: Translator
     ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
         """(namespace, mode, chunk) of everything the graph streams, in its order."""
-        run = attempt.run
-        asked = run.kwargs["stream_mode"]
-        arguments = {**await self._arguments(run), "control": attempt.control}
-        if attempt.span is not None:
-            arguments["config"]["callbacks"] = attempt.span.callbacks
-        subgraphs = run.kwargs["subgraphs"]
-        modes = list(dict.fromkeys((*graph_modes(asked), *aside_modes(run))))
-        if "events" in asked:
-            async for found in self._events(
-                graph, run, {**arguments, "stream_mode": modes or ["values"]}, modes
-            ):
-                yield found
+        run, modes = attempt.run, translator.graph_modes
+        subgraphs = translator.recorded or run.kwargs["subgraphs"]
+        arguments = {**await self._arguments(run), "subgraphs": subgraphs, "control": attempt.control}
+        arguments["config"]["callbacks"] = callbacks = list(attempt.span.callbacks if attempt.span else ())
+        if translator.overhears:
+            loop, hear = asyncio.get_running_loop(), partial(self._hear, attempt, translator)
+            tell: Tell = partial(loop.call_soon_threadsafe, hear)
+            callbacks.append(Overheard(tell))
+        elif translator.root is not None:
+            callbacks.append(translator.root.nodes)
+        if "events" in translator.modes:
+            arguments["stream_mode"] = modes or ["values"]
+            async for item in graph.astream_events(version="v2", **arguments):
+                if item["event"] != "on_chain_stream" or item["parent_ids"]:
+                    yield (), "events", item
+                elif modes:  # what the root streams carries the other modes and is not an event of its own
+                    part = item["data"]["chunk"]
+                    yield part if subgraphs else ((), *part)
             return
         async for part in graph.astream(stream_mode=cast(Any, modes), **arguments):
             yield part if subgraphs else ((), *part)
-
-    async def _events(
-        self, graph: Graph, run: Run, arguments: dict[str, Any], modes: list[str]
-    ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
-        """Mode `events`: what the root streams carries the other modes and is not an event of its own."""
-        async for item in graph.astream_events(version="v2", **arguments):
-            if item["event"] != "on_chain_stream" or item["parent_ids"]:
-                yield (), "events", item
-            elif modes:
-                part = item["data"]["chunk"]
-                yield part if run.kwargs["subgraphs"] else ((), *part)
 
     async def _arguments(self, run: Run) -> dict[str, Any]:
         config = runnable_config(run, self._rules.url)
@@ -237,7 +242,6 @@ class Executor:
             "config": config,
             "context": run.kwargs.get("context"),
             "durability": run.kwargs["durability"],
-            "subgraphs": run.kwargs["subgraphs"],
             "interrupt_before": run.kwargs.get("interrupt_before"),
             "interrupt_after": run.kwargs.get("interrupt_after"),
         }

@@ -6,6 +6,7 @@ from typing import Any
 from .. import __version__
 from ..graph.commands import command
 from ..models import Json, Run
+from ..users import User
 
 LANGGRAPH_VERSION = importlib.metadata.version("langgraph")
 
@@ -20,6 +21,8 @@ def runnable_config(run: Run, url: str) -> Json:
     """The config the graph runs with (contract/runs.md 3, 4, 6.1: the metadata keys come in this order)."""
     config: Json = dict(run.kwargs["config"])
     config["configurable"] = {**config.get("configurable", {}), **_checkpoint(run)}
+    if (known := user_of(run)) is not None:
+        config["configurable"]["langgraph_auth_user"] = known
     config["metadata"] = {
         **config.get("metadata", {}),
         "run_attempt": run.attempt,
@@ -45,6 +48,12 @@ def ids(run: Run) -> dict[str, str | None]:
         "request_id": asked.get("langgraph_request_id"),
         "identity": run.identity,
     }
+
+
+def user_of(run: Run) -> User | None:
+    """In whose name it runs, as graphs know a user (contract/resources.md 10.1)."""
+    found = run.kwargs["config"].get("configurable", {}).get("langgraph_auth_user")
+    return User({"identity": run.identity, **found}) if found else None
 
 
 def _checkpoint(run: Run) -> Json:

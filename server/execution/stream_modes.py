@@ -1,7 +1,7 @@
 """From what a graph streams to what the wire shows: one row a mode (contract/runs.md 6 and 7)."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
+from .root_only import RootOnly
 from .tool_calls import ToolCalls
 
 # Modes of the wire -> modes of `graph.astream`. "events" is not one of the graph's: see executor.
@@ -26,6 +27,11 @@ GRAPH_MODES = {
 }
 WIRE_MODES = (*GRAPH_MODES, "events")
 INTERRUPT = "__interrupt__"
+# What protocol v2 may show of any run: LangGraph streams it for every run that others can watch.
+_RECORDED = ("values", "updates", "custom", "tasks", "checkpoints")
+_OVERHEARD = ("messages", "tools")  # these too, if the run has its models stream; else see overheard.py
+_STREAMING = frozenset({"messages", "messages-tuple", "tools", "events"})  # asked for, it does
+_AS_ASIDE = frozenset({"values", "updates", "custom"})  # like messages; of the rest asides.py makes them
 LIVE_MODES = ("messages", "custom", "events", "tools")  # they tell what happens, not how the state is
 
 
@@ -40,35 +46,71 @@ class Translator:
 
     modes: frozenset[str]
     shown: frozenset[str]  # the modes of the graph that these are
-    _assembler: MessageAssembler
-    _calls: ToolCalls
+    recorded: bool  # whether what was not asked for becomes an aside
+    root: RootOnly | None  # where subgraphs were not asked for, and the graph streams them all the same
+    _assembler: MessageAssembler = field(default_factory=MessageAssembler)
+    _calls: ToolCalls = field(default_factory=ToolCalls)
     _metadata: Any = None
     _metadata_json: bytes = b""
 
     @classmethod
-    def of(cls, asked: Iterable[str]) -> "Translator":
+    def of(cls, asked: Iterable[str], *, subgraphs: bool = True, recorded: bool = False) -> "Translator":
         modes = frozenset(asked)
         shown = frozenset((*graph_modes(modes - {"lifecycle"}), "events"))
-        return cls(modes, shown, MessageAssembler(), ToolCalls())
+        return cls(modes, shown, recorded, RootOnly() if recorded and not subgraphs else None)
+
+    @property
+    def graph_modes(self) -> list[str]:
+        """The modes of the graph that serve the events and the asides."""
+        more = (*_RECORDED, *(() if self.overhears else _OVERHEARD)) if self.recorded else ()
+        return list(dict.fromkeys((*graph_modes(self.modes), *more)))
+
+    @property
+    def overhears(self) -> bool:
+        """Whether what models and tools say has to be overheard: nobody asked for it."""
+        return self.recorded and self.modes.isdisjoint(_STREAMING)
 
     def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
         """The events of one chunk; subgraph events carry their namespace in the name."""
-        if mode not in self.shown:
-            return []  # the graph streams it for the asides
+        shown = mode in self.shown
+        if self.root is None:
+            return self._entries(namespace, mode, chunk, shown=shown)
+        shown = self.root.shows(namespace, mode, chunk) and shown
+        if mode == "updates" and "messages" in self.shown:
+            return [*self._handed_over(namespace, chunk), *self._entries(namespace, mode, chunk, shown=shown)]
+        return self._entries(() if shown else namespace, mode, chunk, shown=shown)
+
+    def _entries(self, namespace: tuple[str, ...], mode: str, chunk: Any, *, shown: bool) -> list[Entry]:
         if mode == "messages":
-            return self._messages(namespace, *chunk)
+            return self._messages(namespace, *chunk, shown=shown)
+        if not shown:
+            told = self.recorded and mode in _AS_ASIDE
+            return [Entry(aside(mode, namespace), encode(chunk))] if told else []
         if mode == "tools":
             chunk = self._calls.shown(chunk)
         shape = _SHAPES.get(mode)
         return [Entry(_name(mode, namespace), encode(shape(chunk) if shape else chunk))]
 
-    def _messages(self, namespace: tuple[str, ...], message: BaseMessage, metadata: Any) -> list[Entry]:
+    def _handed_over(self, namespace: tuple[str, ...], update: Any) -> Iterator[Entry]:
+        assert self.root is not None
+        for message, metadata in self.root.handed_over(namespace, update):
+            yield Entry(aside("said"), encode(message.id))  # protocol v2 has shown it where it was said
+            yield from self._shown_messages((), message, metadata)
+
+    def _messages(
+        self, namespace: tuple[str, ...], message: BaseMessage, metadata: Any, *, shown: bool
+    ) -> list[Entry]:
+        tuples = shown and "messages-tuple" in self.modes
+        # Of a message that grows the pieces cannot be told: protocol v2 needs them beside it.
+        told = self.recorded and not tuples
+        pieces = [self._piece(aside("messages", namespace), message, metadata)] if told else []
+        return [*pieces, *(self._shown_messages(namespace, message, metadata) if shown else ())]
+
+    def _shown_messages(self, namespace: tuple[str, ...], message: BaseMessage, metadata: Any) -> list[Entry]:
         # Asked for both forms, the tuple form wins (contract/runs.md 6).
         if "messages-tuple" in self.modes:
             return [self._piece(_name("messages", namespace), message, metadata)]
-        grown = [Entry(name, encode(data)) for name, data in self._assembler.add(message, metadata)]
-        # Of a message that grows the pieces cannot be told: protocol v2 needs them beside it.
-        return [self._piece(aside("messages", namespace), message, metadata), *grown]
+        return [Entry(name, encode(data)) for name, data in self._assembler.add(message, metadata)]
 
     def _piece(self, name: str, message: BaseMessage, metadata: Any) -> Entry:
         return Entry(name, b"[" + encode(message), self._shared(metadata))

@@ -138,6 +138,9 @@ class _Use:
         configurable = dict(self.config.get("configurable") or {})
         if self.access == EXECUTION:
             configurable["__is_for_execution__"] = True
+        elif self.user is not None:  # of a run it stands there
+            told = {"langgraph_auth_user": self.user, "langgraph_auth_user_id": self.user["identity"]}
+            configurable |= {**told, "langgraph_auth_permissions": list(self.user.get("permissions") or ())}
         defaults: RunnableConfig = {"tags": [], "metadata": {}, "callbacks": None}
         return cast(RunnableConfig, {**defaults, **self.config, "configurable": configurable})
 

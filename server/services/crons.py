@@ -177,7 +177,7 @@ class Crons:
             updated_at=at,
             identity=caller.identity,
             permissions=list(caller.permissions),
-            user=None if caller.user is None else dict(caller.user),
+            user=run_plan.kept(caller),
         )
         cron = changed(new, said, at)
         self._check_schedule(cron, at)

@@ -1,8 +1,9 @@
 """What a new run will execute with: assistant, thread and request merged (contract/runs.md 3 and 4)."""
 
 from ..clock import after, now
-from ..errors import Contradiction
+from ..errors import Contradiction, Invalid
 from ..models import Assistant, Caller, Json, Run, RunRequest, RunStatus
+from ..users import stored
 
 BOTH = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
@@ -15,15 +16,12 @@ _OWN = frozenset(
         "run_id",
         "assistant_id",
         "graph_id",
-        "user_id",
         "checkpoint_ns",
         "checkpoint_map",
-        "langgraph_auth_user",
-        "langgraph_auth_user_id",
-        "langgraph_auth_permissions",
         "langgraph_request_id",
     }
 )
+_PREFIXES = ("__", "langgraph_auth_")
 
 
 def check(request: RunRequest, *, stateless: bool = False) -> None:
@@ -70,29 +68,49 @@ def plan(
 
 def _settings(request: RunRequest, assistant: Assistant, own: Json) -> tuple[Json, Json]:
     """(config, context): context and configurable mirror each other, whichever was given."""
-    said = user_keys(request.config.get("configurable", {}))
+    said = _settled(request.config.get("configurable", {}), own)
     configurable = {
-        **user_keys(assistant.config.get("configurable", {})),
-        **(said or user_keys(request.context)),
+        "user_id": "",
+        **_settled(assistant.config.get("configurable", {}), own),
+        **(said or _settled(request.context, own)),
+        **_settled(request.headers, own),  # a gateway sets these, so they win
     }
-    context = {**assistant.context, **(request.context or said)}
+    context = {**assistant.context, **(_public(request.context) or said)}
     config = {**assistant.config, **request.config, "configurable": {**configurable, **own}}
     return config, context
 
 
 def user_keys(configurable: Json) -> Json:
     """What is the user's own of a configuration: nothing that only the server may say."""
-    return {key: value for key, value in configurable.items() if key not in _OWN and not key.startswith("__")}
+    return {key: value for key, value in _public(configurable).items() if key not in _OWN}
+
+
+def _settled(configurable: Json, own: Json) -> Json:
+    """The user's own, and not `user_id` where the server knows who asks."""
+    return {key: value for key, value in user_keys(configurable).items() if key not in own}
+
+
+def _public(settings: Json) -> Json:
+    return {key: value for key, value in settings.items() if not key.startswith(_PREFIXES)}
 
 
 def _caller_keys(caller: Caller) -> Json:
+    """Who asks, as the graph will know it (contract/resources.md 10.1)."""
     return {
-        "user_id": caller.identity,
-        "langgraph_auth_user": dict(caller.user) if caller.user is not None else None,
+        **({"user_id": caller.identity} if caller.identity else {}),
+        "langgraph_auth_user": kept(caller),
         "langgraph_auth_user_id": caller.identity,
         "langgraph_auth_permissions": list(caller.permissions),
         "langgraph_request_id": caller.request_id,
     }
+
+
+def kept(caller: Caller) -> Json | None:
+    """The user as he is kept with what runs in his name. Raises Invalid."""
+    try:
+        return stored(caller.user)
+    except (TypeError, ValueError) as wrong:
+        raise Invalid(f"The user cannot be kept with a run: {wrong}") from None
 
 
 def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -> Json:
@@ -112,6 +130,5 @@ def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -
         "resumable": request.stream_resumable,
         "checkpoint_during": request.durability != "exit",
         "durability": request.durability,
-        **({"protocol": request.protocol} if request.protocol != "v1" else {}),
         **({"traceparent": request.traceparent} if request.traceparent else {}),
     }

@@ -98,7 +98,7 @@ class Runs:
         answer, a taken name), Overloaded, TooMany (contract/runs.md 4, 13, 16, 18).
         """
         run_plan.check(request, stateless=thread_id is None)
-        await self._webhooks.check(request.webhook)
+        (request,) = await self._webhooks.admitted(request)
         used = await self._used(request)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
 
@@ -122,7 +122,7 @@ class Runs:
         """Admit stateless runs together: all of them or, when one is wrong, none (contract/runs.md 16)."""
         for request in requests:
             run_plan.check(request, stateless=True)
-        await self._webhooks.check(*(request.webhook for request in requests))
+        requests = await self._webhooks.admitted(*requests)
 
         used = [await self._used(request) for request in requests]
 

@@ -43,7 +43,8 @@ class State:
         thread = await self._threads.get(caller, thread_id)
         graph_id = graph_of(thread, self._catalog)
         if graph_id is not None:
-            return await ask(self._off_loop, "show its state", self._read(thread, graph_id, asked))
+            reading = self._read(caller, thread, graph_id, asked)
+            return await ask(self._off_loop, "show its state", reading)
         if asked.place is not None and asked.place.checkpoint_id is not None:
             raise missing_checkpoint(thread_id, asked.place)
         return encode(selected(empty_snapshot(_nothing_at(thread_id, asked.place)), asked.select))
@@ -54,23 +55,23 @@ class State:
         graph_id = graph_of(thread, self._catalog)
         if graph_id is None:
             return b"[]"
-        return await ask(self._off_loop, "show its history", self._list(thread, graph_id, asked))
+        return await ask(self._off_loop, "show its history", self._list(caller, thread, graph_id, asked))
 
-    async def _read(self, thread: Thread, graph_id: str, asked: StateRequest) -> bytes:
+    async def _read(self, caller: Caller, thread: Thread, graph_id: str, asked: StateRequest) -> bytes:
         place = asked.place or Place()
         config = config_of(thread, place)
-        async with self._open(graph_id, config, self._saver) as graph:
+        async with self._open(caller, graph_id, config, self._saver) as graph:
             snapshot = await graph.aget_state(config, subgraphs=asked.subgraphs)
         if place.checkpoint_id is not None and snapshot.created_at is None:
             raise missing_checkpoint(thread.thread_id, place)
         found = snapshot_json(snapshot, _nothing_at(thread.thread_id, asked.place))
         return encode(selected(found, asked.select))
 
-    async def _list(self, thread: Thread, graph_id: str, asked: HistoryRequest) -> bytes:
+    async def _list(self, caller: Caller, thread: Thread, graph_id: str, asked: HistoryRequest) -> bytes:
         found: list[bytes] = []
         size = 0
         config = config_of(thread, asked.place)
-        async with self._open(graph_id, config, HistorySaver(self._saver)) as graph:
+        async with self._open(caller, graph_id, config, HistorySaver(self._saver)) as graph:
             async for snapshot in _states(graph, config, asked):
                 found.append(encode(selected(snapshot_json(snapshot), asked.select)))
                 size += len(found[-1])
@@ -81,8 +82,10 @@ class State:
                     )
         return b"[" + b",".join(found) + b"]"
 
-    def _open(self, graph_id: str, config: Any, saver: DatabaseSaver) -> Any:
-        return self._catalog.open(graph_id, config, checkpointer=saver, access="threads.read")
+    def _open(self, caller: Caller, graph_id: str, config: Any, saver: DatabaseSaver) -> Any:
+        return self._catalog.open(
+            graph_id, config, checkpointer=saver, access="threads.read", user=caller.user
+        )
 
 
 async def _states(graph: Graph, config: Any, asked: HistoryRequest) -> AsyncIterator[Any]:

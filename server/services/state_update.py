@@ -82,7 +82,7 @@ class StateUpdates:
         async with self._turn(thread_id):
             for _ in range(TRIES):
                 thread = await self._threads.get(caller, thread_id)
-                computed = await self._computed(thread, write, change.place)
+                computed = await self._computed(caller, thread, write, change.place)
                 if await self._database.write(partial(_commit, thread=thread, computed=computed)):
                     await self._tell(thread, computed)
                     return computed.written
@@ -105,7 +105,7 @@ class StateUpdates:
                 if found is not None and new.if_exists != "do_nothing":
                     raise taken(thread_id)
                 thread = found or new_thread(thread_id, new.metadata)
-                computed = await self._computed(thread, write, Place())
+                computed = await self._computed(caller, thread, write, Place())
                 commit = _commit if found else partial(_commit_new, new)
                 if await self._database.write(partial(commit, thread=thread, computed=computed)):
                     await self._tell(thread, computed)
@@ -126,7 +126,7 @@ class StateUpdates:
         finally:
             lock.release()
 
-    async def _computed(self, thread: Thread, write: Writing, place: Place) -> _Computed:
+    async def _computed(self, caller: Caller, thread: Thread, write: Writing, place: Place) -> _Computed:
         graph_id = graph_of(thread, self._catalog)
         if graph_id is None:
             raise Contradiction(
@@ -134,12 +134,18 @@ class StateUpdates:
                 "or put a graph's name into its metadata as graph_id"
             )
         await self._database.read(lambda tx: _refuse_busy(tx, thread.thread_id))
-        return await ask(self._off_loop, "take the update", self._compute(thread, graph_id, write, place))
+        computing = self._compute(caller, thread, graph_id, write, place)
+        return await ask(self._off_loop, "take the update", computing)
 
-    async def _compute(self, thread: Thread, graph_id: str, write: Writing, place: Place) -> _Computed:
+    async def _compute(
+        self, caller: Caller, thread: Thread, graph_id: str, write: Writing, place: Place
+    ) -> _Computed:
         saver = StagedSaver(self._saver, {"graph_id": graph_id, "thread_id": thread.thread_id})
         config = config_of(thread, place)
-        async with self._catalog.open(graph_id, config, checkpointer=saver, access="threads.update") as graph:
+        opened = self._catalog.open(
+            graph_id, config, checkpointer=saver, access="threads.update", user=caller.user
+        )
+        async with opened as graph:
             # LangGraph would begin with an empty state and so wipe the thread's.
             if place != Place() and (await graph.aget_state(config)).created_at is None:
                 raise missing_checkpoint(thread.thread_id, place)

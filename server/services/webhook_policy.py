@@ -7,11 +7,12 @@ point elsewhere by then. Only the second keeps attackers out (reliability I1).
 import asyncio
 import re
 import time
+from dataclasses import replace
 
 import httpx
 
 from ..errors import Invalid
-from ..models import WebhookRules
+from ..models import RunRequest, WebhookRules
 from .addresses import LOOPBACK, Resolve, lookup, special
 
 APPROVED_SECONDS = 60.0  # a host that passed is not looked up again for each run; before each try it is
@@ -32,9 +33,17 @@ class WebhookPolicy:
         self._resolve = resolve
         self._approved: dict[tuple[str, int], float] = {}  # host and port -> until when
 
+    async def admitted(self, *requests: RunRequest) -> list[RunRequest]:
+        """The requests, checked; without their webhooks if this server sends none. Raises Invalid."""
+        if not self._rules.sent:
+            return [replace(request, webhook=None) for request in requests]
+        await self.check(*(request.webhook for request in requests))
+        return list(requests)
+
     async def check(self, *urls: str | None) -> None:
         """Raises Invalid for a URL that this server will not call, or whose host is unknown at present."""
-        await asyncio.gather(*(self._check(url) for url in dict.fromkeys(urls) if url is not None))
+        if self._rules.sent:
+            await asyncio.gather(*(self._check(url) for url in dict.fromkeys(urls) if url is not None))
 
     async def _check(self, url: str) -> None:
         parsed = self._parse(url)

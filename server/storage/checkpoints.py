@@ -5,6 +5,7 @@ brings the transactions: any thread or event loop may call, and a stale attempt 
 """
 
 import copy
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -19,6 +20,7 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
 )
+from langgraph.checkpoint.serde.types import ERROR
 
 from . import checkpoints_sqlite
 from .checkpoints_sqlite import SqliteStatements
@@ -119,12 +121,14 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        self._database.write_now(self._put_writes(config, writes, task_id, task_path))
+        if not _cancelled(writes):
+            self._database.write_now(self._put_writes(config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._database.write(self._put_writes(config, writes, task_id, task_path))
+        if not _cancelled(writes):
+            await self._database.write(self._put_writes(config, writes, task_id, task_path))
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -167,3 +171,11 @@ def open_saver(database: "SqliteDatabase | PostgresDatabase") -> DatabaseSaver:
 
     checkpoints_postgres.prepare(database)
     return DatabaseSaver(database, checkpoints_postgres.PostgresStatements)
+
+
+def _cancelled(writes: Sequence[tuple[str, Any]]) -> bool:
+    """Whether these are the writes of a cancelled task: LangGraph brings them, if there is time.
+
+    They do not count: the answer that such a task was given would stand in the way of another one.
+    """
+    return any(channel == ERROR and isinstance(value, CancelledError) for channel, value in writes)

@@ -1,6 +1,7 @@
 """The logs that one process holds, and those who wait in it: what every engine's readers read from."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -99,6 +100,13 @@ class Logs:
         _wake(log)
         _resolve(log.waiting_for_end)
         return self.open(log.key, log.thread_id, copy=True)
+
+    def lose(self, log: Log) -> None:
+        """The log is gone where this copy comes from: whoever waits for more of it is to look again."""
+        log.agreed = sys.maxsize  # nothing that was read of it was wrong
+        self.drop(log)
+        _wake(log)
+        _resolve(log.waiting_for_end)
 
     def drop(self, log: Log) -> None:
         """Hold a log no more, without saying that it is gone."""
@@ -243,8 +251,7 @@ class Logs:
             self._expire()
 
     def held(self) -> tuple[int, int]:
-        with self._lock:
-            return len(self._logs), self._bytes
+        return len(self._logs), self._bytes
 
     def _make_room(self, log: Log) -> None:
         """Too much in all: finished logs go first, then the oldest entries of the log that grows."""

@@ -238,7 +238,14 @@ class RedisBroker:
         return None if found is None else found[0]
 
     async def follow(self, thread_id: str, after: Cursor, seconds: float) -> Batch:
+        """Also past a log that goes before its end has come here."""
         deadline = self._logs.loop.time() + seconds
+        while True:
+            batch = await self._followed(thread_id, after, deadline)
+            if batch.entries or batch.lost or self._logs.loop.time() >= deadline:
+                return batch
+
+    async def _followed(self, thread_id: str, after: Cursor, deadline: float) -> Batch:
         while not await self._follower.thread(thread_id):
             if self._logs.unreachable:
                 raise Cut

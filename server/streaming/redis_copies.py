@@ -1,4 +1,4 @@
-"""One log that another process writes, as it is copied here."""
+"""Logs that other processes write: what Redis knows of one, and what is copied here."""
 
 import asyncio
 import time
@@ -14,6 +14,20 @@ from .redis_scripts import FETCH, Command, Keys
 FETCH_ENTRIES, FETCH_BYTES = 1024, 256 * 1024
 
 
+@dataclass(slots=True)
+class Row:
+    """What Redis knows of a log of a thread."""
+
+    key: str
+    epoch: int
+    next: int
+    closed: bool
+
+    @classmethod
+    def of(cls, key: bytes, epoch: bytes, next_: bytes, closed: bytes) -> "Row":
+        return cls(key.decode(), int(epoch), int(next_), bool(closed))
+
+
 @dataclass(slots=True, eq=False)
 class Copy:
     """A copy, and how far it is."""
@@ -22,6 +36,7 @@ class Copy:
     kinds: Kinds = field(default_factory=Kinds)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     loaded: bool = False  # whether all that there was has been fetched since it is followed
+    closed_there: bool = False  # whether it is known to have ended where it comes from
     read_at: float = field(default_factory=time.monotonic)
     news_at: float = field(default_factory=time.monotonic)
 

@@ -6,28 +6,19 @@ batch, however many readers each of them has. A slow poll finds what was not tol
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from .broker import BEGINNING, Cursor
+from .log import Log
 from .logs import Logs
-from .redis_copies import Copy
+from .redis_copies import Copy, Row
 from .redis_link import Away, RedisLink
 from .redis_scripts import PLACES_SECONDS, THREAD
 
 POLL_SECONDS = 2.0  # of what is followed, for hints that were lost
 IDLE_SECONDS = 60.0  # after which what nobody reads is followed no more
 FETCH_LOGS = 64  # in one batch
-
-
-@dataclass(slots=True)
-class Row:
-    """What Redis knows of a log of a thread."""
-
-    key: str
-    epoch: int
-    next: int
-    closed: bool
 
 
 class Follower:
@@ -128,22 +119,28 @@ class Follower:
         """
         keys = self._link.keys
         command = THREAD.call([*keys.thread(thread_id), keys.clock], keys.namespace, PLACES_SECONDS * 1000)
-        (answer,) = await self._link.ask(command)
-        if isinstance(answer, Exception):
-            raise Away from answer
+        while True:
+            written = self._written(thread_id)
+            (answer,) = await self._link.ask(command)
+            if isinstance(answer, Exception):
+                raise Away from answer
+            if written <= self._written(thread_id):
+                break  # else it may be older than what went here meanwhile
         known, forgotten, renewed, now, found = answer
-        rows = [
-            Row(key.decode(), int(epoch), int(next_), bool(closed)) for key, epoch, next_, closed in found
-        ]
+        rows = [Row.of(*fields) for fields in found]
         place = Cursor.parse(forgotten.decode())
         if known or self._logs.forgotten(thread_id) is None:
             self._logs.learn(thread_id, place, Cursor.parse(renewed.decode()) if renewed else BEGINNING)
         if thread_id in self._threads:
-            self._know(thread_id, rows)
+            self._know(thread_id, rows, place if known else BEGINNING)
         return rows, Cursor(int(now) - 1, 0) if not known else place
 
-    def _know(self, thread_id: str, rows: list[Row]) -> None:
-        """Have a log here for each that Redis has."""
+    def _written(self, thread_id: str) -> set[int]:
+        """The logs of a thread that this process writes, or wrote, and holds."""
+        return {log.epoch for log in self._logs.of_thread(thread_id) if not log.copy}
+
+    def _know(self, thread_id: str, rows: list[Row], gone: Cursor) -> None:
+        """Have a log here for each that Redis has, and none of what is `gone` there, up to that place."""
         here = {log.epoch: log for log in self._logs.of_thread(thread_id)}
         for row in rows:
             if row.epoch in here:
@@ -153,14 +150,24 @@ class Follower:
                 if not copy.log.copy:
                     continue  # written here, and not yet known there
                 copy = self._renew(copy)
+            copy.closed_there = row.closed
             self._logs.begin(copy.log, row.epoch)
             if self._logs.followed(thread_id):
                 self._hint(row.key)
         there = {row.epoch for row in rows}
         for epoch, log in here.items():
             stub = self._copies.get(log.key)
-            if epoch not in there and stub is not None and not stub.loaded and not stub.read:
+            if stub is None or epoch in there:
+                continue
+            if not stub.loaded and not stub.read:
                 self._drop(stub)
+            elif epoch <= gone.epoch and stub.log.ended_at is None and self._silent(stub):
+                self._drop(stub, self._logs.lose)
+
+    def _silent(self, copy: Copy) -> bool:
+        """Whether nothing comes of it though it could: else its writer may be filling it again."""
+        before = time.monotonic() - POLL_SECONDS
+        return copy.news_at < before and self._back_at < before
 
     # ------------------------------------------------------------------------------------- hints
 
@@ -246,6 +253,8 @@ class Follower:
             return False
         if not answer:
             copy.loaded = True
+            if copy.closed_there:  # nobody fills it again
+                self._drop(copy, self._logs.lose)
             return False
         if copy.log.epoch not in (0, int(answer[0])):
             copy = self._renew(copy)  # and the answer is from its beginning on
@@ -291,11 +300,11 @@ class Follower:
             self._heard.discard(thread_id)
             await self._link.leave(self._link.keys.thread(thread_id)[0])
 
-    def _drop(self, copy: Copy) -> None:
+    def _drop(self, copy: Copy, let_go: Callable[[Log], None] | None = None) -> None:
         """Hold a copy no more: who follows its thread asks Redis anew which logs there are."""
         if self._copies.get(copy.log.key) is copy:
             del self._copies[copy.log.key]
-        self._logs.drop(copy.log)
+        (let_go or self._logs.drop)(copy.log)
         self._threads.pop(copy.log.thread_id, None)
         if self._logs.followed(copy.log.thread_id):
             self._hinted_threads[copy.log.thread_id] = None

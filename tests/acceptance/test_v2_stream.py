@@ -77,6 +77,20 @@ def test_a_call_of_a_tool_comes_in_pieces_and_then_whole(server: Server) -> None
     assert [data["event"] for data in of(events, "tools")] == ["tool-started", "tool-finished"]
 
 
+def test_what_a_tool_has_a_model_say_is_told_from_what_the_agent_says(server: Server) -> None:
+    thread = new_id()
+    events = run(server, "tools", HI, thread)
+    said = {tuple(e["params"]["namespace"]) for e in events if e["method"] == "messages"}
+    [within] = said - {()}
+    assert [segment.partition(":")[0] for segment in within] == ["tools"]
+    only = {"channels": ["messages", "lifecycle"], "namespaces": [["tools"], []], "depth": 0}
+    assert replay(server, thread, **only) == [e for e in events if e["method"] in ("messages", "lifecycle")]
+    for namespaces, text in (([list(within)], "inner answer"), ([["tools"]], "inner answer")):
+        with watching(server, thread, ["messages"], namespaces=namespaces) as found:
+            seen = until(found, lambda event: event["params"]["data"]["event"] == "message-finish")
+        assert list(texts(seen).values()) == [text]
+
+
 def test_subgraphs_begin_and_end(server: Server) -> None:
     events = run(server, "subg", {"topic": "ice"})
     told = [
@@ -217,56 +231,6 @@ def test_a_thread_that_is_not_there_yet_is_watched(server: Server) -> None:
         begin(server, thread, "chat", HI)
         assert endings(until(events)) == ["completed"]
     assert server.get(f"/threads/{thread}")["metadata"]["graph_id"] == "chat"
-
-
-# -------------------------------------------------------------------------------- who watches whose runs
-
-
-def test_a_viewer_of_v2_sees_the_tokens_of_a_v1_run(server: Server) -> None:
-    thread = server.new_thread()
-    for mode in ("messages-tuple", "messages"):
-        response = server.stream("chat", HI, thread, stream_mode=mode)
-        frames = response.rest()
-        assert not [frame for frame in frames if frame.event.startswith("~")]
-    events = replay(server, thread, runs=2)
-    said = [data["delta"]["text"] for data in of(events, "messages") if data["event"].endswith("delta")]
-    assert said == ["Hello ", "you", "canned reply", "Hello ", "you"]  # the canned one is known by then
-    assert [values["messages"][-1]["content"] for values in of(events, "values")] == ["dict reply"] * 2
-
-
-def test_a_viewer_of_v1_sees_the_tokens_of_a_v2_run(server: Server, gate: Gate) -> None:
-    held, thread = gate.input(), new_id()
-    run_id = begin(server, thread, "gate", held)
-    node = gate.node(held)
-    joined = server.join(f"/threads/{thread}/runs/{run_id}/stream", last_event_id="-1")
-    node.say("one")
-    assert joined.next("messages").data[0]["content"] == "one"
-    node.finish()
-    names = {frame.event for frame in joined.rest()}
-    assert names == {"messages", "updates", "values"}
-
-
-def test_a_viewer_of_the_v1_thread_stream_sees_no_asides(server: Server) -> None:
-    thread = new_id()
-    run(server, "subg", {"topic": "ice"}, thread)
-    response = server.request("GET", f"/threads/{thread}/stream", headers={"Last-Event-ID": "-"})
-    seen: list[str] = []
-    for frame in response.frames():
-        seen.append(frame.event.partition("|")[0])
-        if frame.event == "metadata" and frame.data.get("status") == "run_done":
-            break
-    response.reset()
-    assert set(seen) == {"metadata", "messages", "updates", "values"}
-
-
-def test_what_a_graph_stores_does_not_depend_on_who_began_it(server: Server) -> None:
-    stored = []
-    for start in (lambda t: run(server, "tools", HI, t), lambda t: server.wait("tools", HI, t)):
-        thread = server.new_thread()
-        start(thread)
-        messages = server.get(f"/threads/{thread}/state")["values"]["messages"]
-        stored.append([(m["type"], m["content"], m.get("tool_calls")) for m in messages])
-    assert stored[0] == stored[1]
 
 
 # ------------------------------------------------------------------------------------- every ending

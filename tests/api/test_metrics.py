@@ -47,7 +47,8 @@ def test_a_run_is_counted_with_its_wait_its_tokens_and_its_end(counting: Server)
     assert grown("run_duration_seconds_count", status="success") == 1
     assert grown("run_duration_seconds_count") == 1
     assert grown("tokens_total") == len(tokens) > 2
-    assert grown("token_gap_seconds_count") == len(tokens) - 1
+    # The last two messages are another node's: between two steps there is no gap.
+    assert grown("token_gap_seconds_count") == len(tokens) - 2
 
 
 def test_every_way_to_end_is_told_apart(counting: Server, gate: Gate) -> None:

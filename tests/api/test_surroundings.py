@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.app import surroundings
 from server.cors import CorsRules
+from server.http_rules import HttpRules
 
 PAGE = "https://page.example"
 
@@ -26,7 +27,9 @@ async def echo(socket: WebSocket) -> None:
 
 
 def app(rules: CorsRules) -> Starlette:
-    return Starlette(routes=[Route("/", broken), WebSocketRoute("/ws", echo)], middleware=surroundings(rules))
+    return Starlette(
+        routes=[Route("/", broken), WebSocketRoute("/ws", echo)], middleware=surroundings(HttpRules(rules))
+    )
 
 
 async def test_a_page_on_another_origin_reads_that_there_was_a_defect() -> None:

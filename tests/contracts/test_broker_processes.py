@@ -16,6 +16,7 @@ from server.streaming.broker import BEGINNING, END, GONE, Batch, Broker, Cursor,
 
 LONG = 15.0
 RUN, THREAD = "run", "thread"
+NAMES = ("drain", "runs", "stop")
 
 OpenProxy = Callable[[int], Awaitable[Proxy]]
 
@@ -596,10 +597,57 @@ async def test_a_ring_is_heard_in_other_processes_but_not_what_is_only_local(
 ) -> None:
     one, other = [await start_process(redis, namespace) for _ in range(2)]
     await until(lambda: f"{namespace}:signals".encode() in getattr(other.link._pubsub, "channels", ()))
-    waiting = {name: asyncio.ensure_future(other.signals.wait(name, LONG)) for name in ("drain", "runs")}
+    waiting = {
+        name: asyncio.ensure_future(other.signals.wait(name, LONG)) for name in ("drain", "runs", "stop")
+    }
     one.signals.notify("drain")
-    threading.Thread(target=one.signals.notify, args=("runs",)).start()
+    one.signals.notify("runs")
+    threading.Thread(target=one.signals.notify, args=("stop",)).start()
     async with asyncio.timeout(5):
-        await waiting["runs"]
-    assert not waiting["drain"].done()
-    waiting["drain"].cancel()
+        await waiting["stop"]
+    for name in ("drain", "runs"):
+        assert not waiting[name].done()
+        waiting[name].cancel()
+
+
+async def gone(process: Process, key: str) -> None:
+    """As if nobody had renewed the log of this key until its time was over."""
+    await process.link.ask(("DEL", *process.link.keys.log(key)))
+
+
+async def test_who_follows_a_thread_goes_on_past_a_log_that_went_before_its_end_came(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    writer, reader = [await start_process(redis, namespace) for _ in range(2)]
+    await writer.broker.begin("one", THREAD, 1)
+    writer.broker.append("one", number(1))
+    seen = await reader.broker.follow(THREAD, BEGINNING, LONG)
+    waiting = asyncio.ensure_future(reader.broker.follow(THREAD, seen.last, LONG))
+    await writer.stop()
+    await gone(reader, "one")
+    other = await start_process(redis, namespace)
+    await other.broker.begin("two", THREAD, 1)
+    other.broker.append("two", number(2))
+    assert (await waiting).lost  # what else there was
+    assert texts(await reader.broker.follow(THREAD, BEGINNING, LONG)) == ["2"]
+
+
+async def test_who_reads_a_run_whose_log_is_gone_is_told(
+    redis: Redis, start_process: Start, namespace: str
+) -> None:
+    writer, reader = [await start_process(redis, namespace) for _ in range(2)]
+    await writer.broker.begin("one", THREAD, 1)
+    writer.broker.append("one", number(1))
+    seen = await reader.broker.read("one", BEGINNING, LONG)
+    assert seen is not None
+    following = asyncio.ensure_future(reader.broker.follow(THREAD, BEGINNING, LONG))
+    waiting = asyncio.ensure_future(reader.broker.read("one", seen.last, LONG))
+    await following
+    await writer.stop()
+    await gone(reader, "one")
+    other = await start_process(redis, namespace)
+    await other.broker.begin("two", THREAD, 1)
+    batch = await waiting
+    assert batch is not None
+    assert batch.entries == []
+    assert await reader.broker.read("one", seen.last, LONG) is None

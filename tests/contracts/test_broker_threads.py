@@ -17,8 +17,6 @@ LONG = 10.0
 THREAD = "thread"
 
 OpenBroker = Callable[..., Awaitable[Broker]]
-# What turns on a moment: on Redis nobody can tell when a reader has begun to wait.
-IN_MEMORY = pytest.mark.parametrize("carried_by", ["memory"], indirect=True)
 
 
 @pytest.fixture
@@ -258,7 +256,6 @@ async def test_a_place_beyond_everything_waits_for_what_begins_after_it(broker: 
     assert await followed(broker, Cursor(9 * 10**12, 0)) == []
 
 
-@IN_MEMORY
 async def test_whoever_waits_while_the_last_log_of_the_thread_goes_hears_of_the_next_run(
     any_broker: OpenBroker,
 ) -> None:
@@ -274,7 +271,6 @@ async def test_whoever_waits_while_the_last_log_of_the_thread_goes_hears_of_the_
     assert (texts(batch), batch.lost) == (["b"], 0)
 
 
-@IN_MEMORY
 async def test_whoever_waits_gets_the_last_entries_of_a_run_however_soon_its_log_goes(
     any_broker: OpenBroker,
 ) -> None:

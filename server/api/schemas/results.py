@@ -30,7 +30,6 @@ class KwargsView(BaseModel):
     resumable: bool = Field(description="As it was given; every stream is resumable")
     checkpoint_during: bool = Field(description="Whether it saves its state while it runs")
     durability: Literal["sync", "async", "exit"] = Field(description="When it saves its state")
-    protocol: Literal["v2"] = Field(default="v2", description="Only of a run that protocol v2 began")
 
 
 class RunDone(BaseModel):

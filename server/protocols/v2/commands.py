@@ -1,13 +1,13 @@
 """Commands: one JSON object in, one out; a refusal is an answer too (contract/protocol-v2.md 2)."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from ...api.requests import validate
-from ...api.responses import STATUS
+from ...api.responses import status_of
 from ...api.schemas.runs import RunCreate
 from ...clock import now
 from ...errors import (
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 MALFORMED = "Protocol commands must include an integer id and string method."
 ANSWERS_MAX = 1_000
 CHECKPOINTS, CHECKPOINTS_MAX = 10, 100
-# What the log of a run of this protocol tells as clients of the older one see it; the rest are asides.
+# What clients of the older protocol see of a run of this one.
 MODES = ["values", "updates", "messages-tuple", "custom"]
 _SUMMARY = ("checkpoint_id", "created_at", "metadata")
 _SERVERS_OWN = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -77,6 +77,7 @@ class Commands:
     services: Services
     caller: Caller
     thread_id: str
+    headers: Json = field(default_factory=dict)  # that the call brings to its runs
 
     async def answer(self, command: Json, others: "Mapping[str, Method] | None" = None) -> Json:
         """The answer to a command, also where it is refused. `others`: methods of whoever asks."""
@@ -114,7 +115,8 @@ class Commands:
     async def _start(self, params: Json) -> Json:
         if not params.get("assistant_id"):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
-        run = await self.services.answers.start(self.caller, self.thread_id, _run_request(params))
+        asked = replace(_run_request(params), headers=self.headers)
+        run = await self.services.answers.start(self.caller, self.thread_id, asked)
         return {"run_id": run.run_id}
 
     async def _respond(self, params: Json) -> Json:
@@ -125,6 +127,7 @@ class Commands:
             raise NotWaiting
         command = {key: params[key] for key in ("update", "goto") if params.get(key) is not None}
         request = _run_request({**params, "assistant_id": assistant}, command)
+        request = replace(request, headers=self.headers)
         run = await self.services.answers.respond(self.caller, self.thread_id, answers, request)
         return {"run_id": run.run_id}
 
@@ -171,6 +174,11 @@ class Commands:
         if not isinstance(checkpoint_id, str):
             raise Refused("invalid_argument", "state.fork requires a checkpoint_id.")
         thread = await self._thread()
+        try:
+            at = StateRequest(Place(checkpoint_id=checkpoint_id))
+            await self.services.state.get(self.caller, self.thread_id, at)
+        except NotFound as missing:
+            raise Refused("no_such_checkpoint", missing.message) from None
         assistant = thread.get("assistant_id") or thread.get("graph_id")
         config = dict(_object(params.get("config")))
         config["configurable"] = {
@@ -223,7 +231,7 @@ def _run_request(params: Json, command: Json | None = None) -> RunRequest:
         "stream_resumable": True,
         "if_not_exists": "create",
     }
-    return replace(validate(RunCreate, body).to_request(), protocol="v2", arrived_at=now())
+    return replace(validate(RunCreate, body).to_request(), arrived_at=now())
 
 
 def _answers(params: Json) -> Json:
@@ -270,5 +278,4 @@ def _code(failure: GraphwireError) -> str:
         return "no_such_run"
     if isinstance(failure, NotFound | Invalid | Contradiction):
         return "invalid_argument"
-    status = next((STATUS[kind] for kind in type(failure).__mro__ if kind in STATUS), 500)
-    return "permission_denied" if status in (401, 403) else "unknown_error"
+    return "permission_denied" if status_of(failure) in (401, 403) else "unknown_error"

@@ -10,7 +10,7 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...api import requests
-from ...api.context import backend, caller, services
+from ...api.context import backend, caller, configurable, services
 from ...backend import Backend
 from ...clock import new_id
 from ...errors import Contradiction, GraphwireError, Invalid
@@ -55,7 +55,9 @@ class Socket:
 
     async def serve(self) -> None:
         """Answer commands, one after the other, while the subscriptions are told what happens."""
-        commands = Commands(services(self.websocket), caller(self.websocket), self.thread_id)
+        commands = Commands(
+            services(self.websocket), caller(self.websocket), self.thread_id, configurable(self.websocket)
+        )
         try:
             while True:
                 await self._send(encode(await self._answer(commands, await self._receive())))

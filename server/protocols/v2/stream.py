@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...api import requests
-from ...api.context import backend, caller, services
+from ...api.context import backend, caller, configurable, services
 from ...api.responses import event_stream, json
 from ...backend import Backend
 from ...errors import Contradiction, Invalid
@@ -24,7 +24,8 @@ async def command(request: Request) -> Response:
     asked = await _body(request)
     if not is_command(asked):
         return json(malformed(asked), 400)
-    return json(await Commands(services(request), caller(request), thread_id).answer(asked))
+    commands = Commands(services(request), caller(request), thread_id, configurable(request))
+    return json(await commands.answer(asked))
 
 
 async def subscribe(request: Request) -> Response:

@@ -17,6 +17,7 @@ from .events import Event, sequence
 from .subscriptions import Namespace, Subscription
 
 MESSAGES_MAX = 256  # under way in one run; more than that is a graph that lost its way
+TOOLS = "tools"  # what everybody calls the node that runs tools
 _INTERRUPT = b'"__interrupt__"'
 
 
@@ -32,6 +33,7 @@ class _Run:
     waiting: bool = False
     error: str | None = None
     messages: dict[str, Message] = field(default_factory=dict)
+    said: str | None = None  # a message that comes once more, whole
     held: "tuple[Cursor, Namespace, Entry] | None" = None  # a state that waits for its checkpoint
 
 
@@ -55,7 +57,10 @@ class View:
             "~run": self._began,
             "~time": self._time,
             "~messages": self._message,
-            "~values": self._values,
+            "~said": self._said,
+            "~values": self._hold_values,
+            "~updates": self._updates,
+            "~custom": self._custom,
             "~tools": self._tool,
             "~tasks": self._task,
             "~lifecycle": self._subgraph,
@@ -182,17 +187,23 @@ class View:
 
     # ---------------------------------------------------------------- what it says
     def _message(self, namespace: Namespace, entry: Entry) -> None:
+        if not self._asked.hears("messages"):
+            return
+        metadata = self._metadata(entry.shared)
+        namespace = _within(namespace, metadata)
         if not self._asked.wants("messages", namespace):
             return
         piece = decode(entry.data[1:])
         kind, key = piece.get("type"), piece.get("id")
         if kind not in ("AIMessageChunk", "ai") or not isinstance(key, str):
             return  # what people and tools said is in the state
-        message = self._run.messages.get(key)
+        message, said = self._run.messages.get(key), self._run.said
+        self._run.said = None
+        if message is None and said == key and kind == "ai":
+            return
         if message is None and len(self._run.messages) >= MESSAGES_MAX:
             return
         if message is None:
-            metadata = self._metadata(entry.shared)
             node = metadata.get("langgraph_node")
             message = Message(key, namespace, node if isinstance(node, str) else None)
             self._run.messages[key] = message
@@ -203,6 +214,9 @@ class View:
         if kind == "ai" or piece.get("chunk_position") == "last":
             self._run.messages.pop(key, None)
             self._close([message])
+
+    def _said(self, namespace: Namespace, entry: Entry) -> None:
+        self._run.said = decode(entry.data)
 
     def _metadata(self, shared: bytes) -> Json:
         """The metadata of a model's call, which all its tokens share to the byte."""
@@ -261,6 +275,15 @@ class View:
         elif event_id is None:
             event_id = f"{place.epoch}-{place.offset}" + (f".{part}" if part else "")
         self._out.append(Event(seq, event_id, method, namespace, self._run.at_ms, data, node))
+
+
+def _within(namespace: Namespace, metadata: Json) -> Namespace:
+    """Where something was said: what a tool has a model say is in a namespace of its own, by which clients
+    tell it from what the agent says (contract/protocol-v2.md 3)."""
+    if metadata.get("langgraph_node") != TOOLS:
+        return namespace
+    place = str(metadata.get("langgraph_checkpoint_ns", "")).split("|")
+    return (*namespace, *place[len(namespace) : len(namespace) + 1])
 
 
 def _without_interrupts(data: bytes) -> bytes:
