@@ -8,7 +8,6 @@ import pytest
 from fix_gate import Gate
 from fix_server import RunningServer, Server, stop
 from fix_v2 import (
-    ALL,
     ask,
     begin,
     checked,
