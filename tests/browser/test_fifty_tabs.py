@@ -1,4 +1,4 @@
-"""Fifty tabs of a real Chromium at once, each as the React hook of protocol v2 is: two streams and a command."""
+"""Fifty tabs of a real Chromium at once, each as the React hook of protocol v2 is: two streams, a command."""
 
 import json
 from typing import Any
