@@ -176,6 +176,7 @@ UNSCOPED = {
     "closing.py": "whoever closes logs that nobody ends",
     "erasure.py": "what was begun within a scope, and what is swept away",
     "expiry.py": "the sweeper",
+    "imports.py": "the operator, who takes threads over from elsewhere",
     "ticks.py": "the scheduler, which asks in the name of who made the cron",
 }
 # Within others, each a look that shows nothing to anybody.
