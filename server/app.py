@@ -8,17 +8,19 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from .api.authentication import Authentication
 from .api.cors import cors
 from .api.custom import CustomApp, around, load_custom_app, merged
+from .api.hosts import Hosts
 from .api.middleware import Surroundings
 from .api.openapi import document
 from .api.operation import Operation, group_of
 from .api.prefix import Prefixed
-from .api.responses import graphwire_error, http_error, unexpected_error
+from .api.responses import client_left, graphwire_error, http_error, unexpected_error
 from .api.routes import OPERATIONS as REST
 from .api.routes import routes
 from .api.traced import Traced
@@ -69,7 +71,7 @@ def build_probes(backend: Backend, rules: HttpRules) -> Starlette:
 
 def at_door(app: ASGIApp, rules: HttpRules) -> ASGIApp:
     """The application as the network sees it; calls from within need none of this."""
-    return Prefixed(app, rules.prefix)
+    return Hosts(Prefixed(app, rules.prefix), rules.hosts, probes=rules.probes_by_any_host)
 
 
 def _is_on(operation: Operation, rules: HttpRules) -> bool:
@@ -87,7 +89,11 @@ def _app(
             *surroundings(rules, backend),
             *around(custom, known, auth_first=rules.auth_first),
         ],
-        exception_handlers={GraphwireError: graphwire_error, HTTPException: http_error},
+        exception_handlers={
+            GraphwireError: graphwire_error,
+            HTTPException: http_error,
+            ClientDisconnect: client_left,
+        },
     )
     app.router.redirect_slashes = False  # a redirect would be built from the Host header (reliability B4)
     app.state.backend = backend

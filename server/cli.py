@@ -16,6 +16,7 @@ from . import __version__, heap, logs, loops
 from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
 from .config import Settings, apply_environment, load_settings
 from .errors import ConfigError
+from .guarded import Limits
 from .http_config import http_rules
 from .image_commands import build, dockerfile
 from .import_command import import_
@@ -24,7 +25,17 @@ from .project import Project, dotenv_file, load_project
 from .project_commands import check, new
 from .project_rules import refusals, refuse
 from .reload import run_reloading
-from .serving import Server, Tls, address_of, end_on_signals, exit_soon, leave_on_signals, listen, tls_of
+from .serving import (
+    Server,
+    Tls,
+    address_of,
+    end_on_signals,
+    exit_soon,
+    is_local,
+    leave_on_signals,
+    listen,
+    tls_of,
+)
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
 
@@ -166,7 +177,9 @@ def configure(flags: Flags) -> tuple[Project, Settings]:
     project = load_project(flags.config)
     # Before anything imports LangGraph, which looks at the environment only once.
     apply_environment(project, dotenv_file(flags.env_file) if flags.env_file else {})
-    settings = load_settings(jobs_per_worker=flags.jobs, log_level=flags.log_level)
+    # A worker serves nobody itself: it works for servers that others reach.
+    local = flags.role == "all" and is_local(flags.host)
+    settings = load_settings(local=local, jobs_per_worker=flags.jobs, log_level=flags.log_level)
     logs.configure(settings.log_level, settings.log_json, settings.secrets)
     if not flags.lenient:
         refuse(project, allow_outside=flags.allow_outside)
@@ -208,7 +221,7 @@ async def serve_on(
     settings: Settings,
     flags: Flags,
 ) -> None:
-    rules = http_rules(project.path, project.raw.get("http"), settings)
+    rules = http_rules(project.path, project.raw.get("http"), settings, local=is_local(flags.host))
     if flags.role == "worker":
         rules = replace(rules, app=None)  # it serves nobody
     url = "" if sock is None else address_of(flags.host, sock, tls)
@@ -230,8 +243,10 @@ async def serve_on(
     else:
         opened = distributed(project, settings, url=url, role=flags.role)
     async with opened as backend, opened_app(backend, rules, project.root, loopback.open) as app:
-        outside = at_door(build_probes(backend, rules) if flags.role == "worker" else app, rules)
-        server = Server(outside, on_ready=lambda: announce(project, settings, url, flags), tls=tls)
+        outside = build_probes(backend, rules) if flags.role == "worker" else app
+        limits = Limits(settings.head_bytes_max, settings.receive_timeout_seconds)
+        ready = partial(announce, project, settings, url, flags)
+        server = Server(at_door(outside, rules), ready, limits, tls)
         end_on_signals(server, backend.drain, flags.parent)
         await server.serve([] if sock is None else [sock])
     exit_soon()

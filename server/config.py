@@ -87,7 +87,7 @@ class Settings(HttpSettings):
     namespace: str = "graphwire"
     """Schema in PostgreSQL and prefix of the keys in Redis: several projects can share both."""
 
-    database_connections: Count = 10
+    database_connections: Annotated[int, Field(ge=3)] = 10
     """Most connections to PostgreSQL that this process opens."""
 
     lease_seconds: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 15
@@ -188,7 +188,10 @@ class Settings(HttpSettings):
     """Whether a run that is cancelled leaves in its thread what its model had said; a cancel may differ."""
 
     error_text: Literal["known", "all", "none"] = "known"
-    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows."""
+    """Which texts of a graph's exceptions clients see; `known`: of the classes that the reference shows.
+
+    Unset, it is `none` where others than this machine reach the server.
+    """
 
     webhook_secret: SigningSecret | None = Field(default=None, repr=False)
     """Signs webhooks: text, or base64 after `whsec_`; several, separated by spaces, while one is replaced."""
@@ -237,9 +240,10 @@ def _secret_parts(value: str) -> list[str]:
     return value.split()
 
 
-def load_settings(**flags: Any) -> Settings:
+def load_settings(*, local: bool = False, **flags: Any) -> Settings:
     """Settings from the environment as it is now, and over it from flags that were given: not None.
 
+    `local`: only this machine will reach the server, so its developer may see more (reliability L1).
     ConfigError names each variable with a bad value.
     """
     given = {name: value for name, value in flags.items() if value is not None}
@@ -249,7 +253,9 @@ def load_settings(**flags: Any) -> Settings:
         raise ConfigError("In the environment: " + " ".join(_problems(error))) from error
     if bool(settings.database_uri) is not bool(settings.redis_uri):
         raise ConfigError(_APART)
-    return settings
+    if local or "error_text" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"error_text": "none"})
 
 
 def settings_problems() -> list[str]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# What runs on the developer's own machine, on whatever port.
+LOCALHOST = r"https?://(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 # Browsers hide every other header from clients on other origins (contract/clients.md 2).
@@ -12,8 +15,8 @@ EXPOSED = ("content-location", "location", "x-pagination-total", "x-pagination-n
 class CorsRules:
     """`*` in `origins`, `methods` or `headers` is all of them; `origin_regex` must match a whole origin."""
 
-    origins: tuple[str, ...] = ("*",)
-    origin_regex: str | None = None
+    origins: tuple[str, ...] = ()
+    origin_regex: str | None = LOCALHOST
     methods: tuple[str, ...] = METHODS
     headers: tuple[str, ...] = ("*",)
     credentials: bool = False

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from .cors import EXPOSED, METHODS, CorsRules
+from .cors import EXPOSED, LOCALHOST, METHODS, CorsRules
 from .errors import ConfigError
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -57,11 +57,11 @@ class CorsSettings(BaseSettings):
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
-    cors_allow_origins: Origins = Field(default=("*",), validation_alias="CORS_ALLOW_ORIGINS")
-    """Origins of the pages that may call the server, separated by commas."""
+    cors_allow_origins: Origins = Field(default=(), validation_alias="CORS_ALLOW_ORIGINS")
+    """Origins of the pages that may call the server, separated by commas; unset: pages on localhost."""
 
     cors_allow_origin_regex: Pattern | None = None
-    """Origins besides, as a regular expression for the whole of one; alone it replaces `*`."""
+    """Origins besides, as a regular expression for the whole of one."""
 
     cors_allow_methods: Names = METHODS
     """Methods that pages may use, separated by commas."""
@@ -99,25 +99,30 @@ def cors_rules(file: Path, http: Any, settings: CorsSettings) -> CorsRules:
 
     Keys that are not said keep our defaults: those of the reference would hide the headers that its own
     clients read (contract/resources.md D65), and let every origin in beside a regular expression (D66).
+    Where nothing says which origins may call, it is pages on localhost (reliability B1).
     """
     said = _said(file, http)
     keys = {key: getattr(settings, f"cors_{key}") for key in _File.model_fields} | said
-    regex_alone = keys["allow_origin_regex"] is not None and not (
-        "allow_origins" in said or "cors_allow_origins" in settings.model_fields_set
-    )
-    origins = () if regex_alone else keys["allow_origins"]
+    origins, regex = keys["allow_origins"], keys["allow_origin_regex"]
+    if not ("allow_origins" in said or "cors_allow_origins" in settings.model_fields_set or regex):
+        regex = LOCALHOST
     credentials = keys["allow_credentials"]
     exposed = [*EXPOSED, *(name.lower() for name in keys["expose_headers"])]
     return CorsRules(
         origins=origins,
-        origin_regex=keys["allow_origin_regex"],
+        origin_regex=regex,
         methods=keys["allow_methods"],
         headers=keys["allow_headers"],
-        credentials=not said and "*" not in origins if credentials is None else credentials,
+        credentials=_listed(said, origins) if credentials is None else credentials,
         exposed=tuple(dict.fromkeys(exposed)),
         max_age_seconds=keys["max_age"],
         private_network=settings.cors_allow_private_network,
     )
+
+
+def _listed(said: dict[str, Any], origins: tuple[str, ...]) -> bool:
+    """Whether the environment alone lists origins: cookies come along then, as on the reference."""
+    return not said and bool(origins) and "*" not in origins
 
 
 def _said(file: Path, http: Any) -> dict[str, Any]:

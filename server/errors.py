@@ -21,6 +21,7 @@ GraphwireError
 │   │   └── NoSuchInterrupt this is not what is asked
 │   ├── Conflict            the thing is busy or exists already
 │   ├── TooLarge            more than a limit allows
+│   ├── NotJson             a body of another kind than JSON
 │   ├── NotAGraph           user code returned something that is not a graph
 │   └── GraphFailed         the graph's own code failed when it was asked for something
 ├── Overloaded              a queue is full; try again later
@@ -147,6 +148,10 @@ class Conflict(RequestError):
 
 class TooLarge(RequestError):
     """The request is larger than allowed."""
+
+
+class NotJson(RequestError):
+    """The body must be JSON, and say so: Content-Type: application/json."""
 
 
 class NotAGraph(RequestError):

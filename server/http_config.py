@@ -7,13 +7,24 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, StrictBool, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    ValidationError,
+)
+from pydantic_settings import NoDecode
 
-from .cors_config import CorsSettings, cors_rules
+from .cors_config import CorsSettings, cors_rules, split
 from .errors import ConfigError
 from .http_rules import GROUPS, HeaderChoice, HttpRules
 
+LOCALHOST = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
 _GLOB = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~?\[\]-]+")
 
 
@@ -38,6 +49,14 @@ def _globs(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f'"{name}" is no host: write a name or an address, without scheme and port')
+    return tuple(name.lower() for name in names)
+
+
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_hosts)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Target = Annotated[str, AfterValidator(_target)]
 Globs = Annotated[tuple[str, ...], AfterValidator(_globs)]
@@ -48,6 +67,18 @@ class HttpSettings(CorsSettings):
 
     mount_prefix: Prefix | None = Field(default=None, validation_alias="MOUNT_PREFIX")
     """Path under which everything lies, such as `/api`; it wins over `http.mount_prefix`."""
+
+    allowed_hosts: Hosts = ()
+    """Names under which the server may be called, separated by commas; `*` all, `*.x` those below x."""
+
+    require_json: bool = True
+    """Whether a request with a body must say `Content-Type: application/json`."""
+
+    head_bytes_max: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 32 * 1024
+    """Largest head of a request: its first line and its headers."""
+
+    receive_timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 15
+    """Time in which a request's head must come, and a kilobyte of its body for each second of it."""
 
 
 class _Choice(BaseModel):
@@ -80,8 +111,11 @@ class _File(BaseModel):
     disable_webhooks: StrictBool | None = None
 
 
-def http_rules(file: Path, http: Any, settings: HttpSettings) -> HttpRules:
-    """The rules of a langgraph.json with those of the environment. Raises ConfigError with every problem."""
+def http_rules(file: Path, http: Any, settings: HttpSettings, *, local: bool = False) -> HttpRules:
+    """The rules of a langgraph.json with those of the environment. Raises ConfigError with every problem.
+
+    `local`: the server listens on loopback, so who names another host was led here (reliability B3).
+    """
     said, problems = _said(file, http)
     try:
         cors = cors_rules(file, http, settings)
@@ -99,7 +133,16 @@ def http_rules(file: Path, http: Any, settings: HttpSettings) -> HttpRules:
         custom_routes_authenticated=bool(said.enable_custom_route_auth),
         configurable_headers=(said.configurable_headers or _Choice()).choice(),
         logged_headers=(said.logging_headers or _Choice()).choice(),
+        hosts=_allowed(settings.allowed_hosts, local=local),
+        probes_by_any_host=not local,
+        json_only=settings.require_json,
     )
+
+
+def _allowed(configured: tuple[str, ...], *, local: bool) -> tuple[str, ...]:
+    if "*" in configured or not (configured or local):
+        return ()
+    return (*LOCALHOST, *configured)
 
 
 def sends_webhooks(http: Any) -> bool:

@@ -53,3 +53,6 @@ class HttpRules:
     custom_routes_authenticated: bool = False
     configurable_headers: HeaderChoice = field(default_factory=HeaderChoice)
     logged_headers: HeaderChoice = field(default_factory=HeaderChoice)
+    hosts: tuple[str, ...] = ()  # names that `Host` may have, `*.x` for all below x; none: any
+    probes_by_any_host: bool = False  # whether /ok is answered whatever `Host` says
+    json_only: bool = True  # whether a body must say that it is JSON

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from .errors import ConfigError
+from .guarded import Limits, limited
 from .unframed import Protocol, WebSocketProtocol
 
 BACKLOG = 2048
@@ -89,16 +91,30 @@ def address_of(host: str, sock: socket.socket, tls: Tls | None = None) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: they end the process by the signal, not with status 0."""
 
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None], tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        on_ready: Callable[[], None],
+        limits: Limits | None = None,
+        tls: Tls | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 ssl_certfile=tls.certificate if tls else None,
                 ssl_keyfile=tls.key if tls else None,
-                http=Protocol,
+                http=limited(limits or Limits(), Protocol),
                 ws=WebSocketProtocol,
                 ws_max_size=WEBSOCKET_BYTES_MAX,
                 ws_per_message_deflate=False,  # that would take most of a socket's memory

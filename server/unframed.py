@@ -6,12 +6,14 @@ uvicorn's httptools protocol chunks every body without a length, also for client
 from typing import Any, cast
 
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from .guarded import GuardedProtocol
 
-class Protocol(HttpToolsProtocol):
+
+class Protocol(GuardedProtocol):
     """uvicorn's protocol, with our cycle for clients of HTTP/1.0."""
 
     def on_headers_complete(self) -> None:

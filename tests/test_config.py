@@ -210,6 +210,14 @@ def test_the_configuration_is_read_before_langgraph_is_imported() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_texts_of_exceptions_are_for_the_machine_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They often hold keys and addresses (reliability L1)."""
+    assert load_settings(local=True).error_text == "known"
+    assert load_settings().error_text == "none"
+    monkeypatch.setenv("GRAPHWIRE_ERROR_TEXT", "known")
+    assert load_settings().error_text == "known"
+
+
 def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.MonkeyPatch) -> None:
     assert load_settings().model_dump() == {
         "database_uri": None,
@@ -231,7 +239,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "run_attempts_max": 3,
         "shutdown_grace_seconds": 25,
         "replay_seconds": 120,
-        "cors_allow_origins": ("*",),
+        "cors_allow_origins": (),
         "cors_allow_origin_regex": None,
         "cors_allow_methods": ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"),
         "cors_allow_headers": ("*",),
@@ -250,7 +258,7 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "pending_runs_max": 10_000,
         "api_keys": None,
         "isolation": "graph",
-        "error_text": "known",
+        "error_text": "none",
         "free_bytes_min": 64 * 1024 * 1024,
         "keep_partial_answers": False,
         "pending_runs_per_identity_max": 1_000,
@@ -262,6 +270,10 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "crons_per_identity_max": 1_000,
         "cron_interval_seconds_min": 1,
         "mount_prefix": None,
+        "allowed_hosts": (),
+        "require_json": True,
+        "head_bytes_max": 32 * 1024,
+        "receive_timeout_seconds": 15,
     }
 
 

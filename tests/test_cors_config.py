@@ -1,12 +1,13 @@
 """`http.cors` of langgraph.json and CORS_… of the environment: what is accepted, what wins."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.config import load_settings
-from server.cors import EXPOSED, METHODS, CorsRules
+from server.cors import EXPOSED, LOCALHOST, METHODS, CorsRules
 from server.cors_config import CorsSettings, cors_rules
 from server.errors import ConfigError
 
@@ -24,10 +25,10 @@ def rules(cors: Any = None) -> CorsRules:
     return cors_rules(FILE, {"cors": cors}, load_settings())
 
 
-def test_without_the_key_every_page_may_call_without_cookies() -> None:
+def test_without_the_key_pages_on_localhost_may_call_without_cookies() -> None:
     for http in (None, {}, {"cors": None}, {"cors": {}}, {"app": "./app.py:app"}):
         assert cors_rules(FILE, http, load_settings()) == CorsRules()
-    assert CorsRules() == CorsRules(("*",), None, METHODS, ("*",), False, EXPOSED, 600, True)
+    assert CorsRules() == CorsRules((), LOCALHOST, METHODS, ("*",), False, EXPOSED, 600, True)
 
 
 def test_every_key_is_read() -> None:
@@ -52,7 +53,31 @@ def test_every_key_is_read() -> None:
 
 
 def test_what_the_file_does_not_say_keeps_what_clients_need() -> None:
-    assert rules({"allow_origins": ["https://a.example"]}) == CorsRules(("https://a.example",))
+    assert rules({"allow_origins": ["https://a.example"]}) == CorsRules(("https://a.example",), None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "may"),
+    [
+        ("http://localhost", True),
+        ("http://localhost:3000", True),
+        ("https://app.localhost:5173", True),
+        ("http://127.0.0.1:8123", True),
+        ("http://[::1]:80", True),
+        ("http://localhost.evil.example", False),
+        ("http://evil.example:3000", False),
+        ("http://localhost:3000.evil.example", False),
+        ("https://evil.example/?localhost", False),
+        ("null", False),
+    ],
+)
+def test_localhost_is_what_it_says(origin: str, may: bool) -> None:
+    assert bool(re.fullmatch(LOCALHOST, origin)) is may
+
+
+def test_nobody_may_call_where_the_file_says_so() -> None:
+    found = rules({"allow_origins": []})
+    assert (found.origins, found.origin_regex, found.credentials) == ((), None, False)
 
 
 def test_a_regular_expression_alone_takes_the_place_of_the_star(monkeypatch: pytest.MonkeyPatch) -> None:

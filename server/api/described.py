@@ -51,6 +51,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     404: ("NotFound", "There is no such thing"),
     409: ("Conflict", "The thing is busy or exists already"),
     413: ("TooLarge", "More than a limit allows"),
+    415: ("NotJson", "The body is not JSON, or does not say so"),
     422: ("Invalid", "A value breaks a rule: each line of the text begins with its field"),
     424: ("NotAGraph", "The factory of the graph made something else"),
     429: ("TooMany", "Too many requests, or too many runs, of this caller"),

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from ..errors import Overloaded, RequestError
 from .context import backend, door, http
+from .page import page
 from .prefix import root_of
 from .responses import json
 
-_PAGE = Path(__file__).with_name("docs.html")
 _PROJECT_SCHEMA = Path(__file__).with_name("langgraph.schema.json")
 
 
@@ -58,4 +58,4 @@ async def project_schema(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """The document as a page; it needs nothing from the network."""
-    return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+    return page()

@@ -18,6 +18,7 @@ _log = structlog.get_logger("graphwire.access")
 
 NO_ROUTE = "none"
 PROBES = ("/", "/ok", "/metrics")  # asked for all the time
+_NOSNIFF = (b"x-content-type-options", b"nosniff")  # reliability B5
 
 
 class Surroundings:
@@ -107,7 +108,7 @@ class Answer:
         self.status = message.get("status", 101)
         headers = list(message.get("headers", ()))
         if message["type"] == "http.response.start":
-            message["headers"] = [*headers, (b"x-request-id", self._request_id)]
+            message["headers"] = [*headers, (b"x-request-id", self._request_id), _NOSNIFF]
         kind = "socket" if message["type"] == "websocket.accept" else "events" if _is_stream(headers) else ""
         if self._meters is not None and kind:
             self._reader = Reader(kind)

@@ -61,7 +61,7 @@ class Operation:
         if self.path not in UNLIMITED:
             found.add(429)  # a caller who asks too often
         if self.body is not None:
-            found |= {413, 422}  # larger than allowed; not JSON, or not of this shape
+            found |= {413, 415, 422}  # larger than allowed; not JSON; not of this shape
         if "{" in self.path:
             found.add(422)  # an id that is no UUID
         if self.method != "GET":

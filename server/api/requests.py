@@ -7,14 +7,16 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import HTTPConnection, Request
 
-from ..errors import Invalid, TooLarge
+from ..errors import Invalid, NotJson, TooLarge
 from ..streaming.encode import DEPTH_MAX, decode
-from .context import backend
+from .context import backend, http
 
 M = TypeVar("M", bound=BaseModel)
 
 NO_JSON = "Invalid JSON in request body"
 ENCODER_DEPTH_MAX = 254  # orjson writes no deeper than this
+VALUES_MAX = 250_000  # texts, lists and objects in a body, and how many numbers and commas between them
+NUMBERS_MAX = 16 * VALUES_MAX
 LAST_EVENT_ID = "last_event_id"  # of the query
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _FLAGS = {"1": True, "true": True, "True": True, "0": False, "false": False, "False": False, "": False}
@@ -22,12 +24,12 @@ _FLAGS = {"1": True, "true": True, "True": True, "0": False, "false": False, "Fa
 
 async def body(request: Request, model: type[M]) -> M:
     """The request's JSON as a model. Raises TooLarge or Invalid, which names the field."""
-    return validate(model, parse(await _read(request, backend(request).body_bytes_max)))
+    return validate(model, parse(await _read(request)))
 
 
 async def bodies(request: Request, model: type[M], most: int) -> list[M]:
     """The request's JSON list as models, at least one. Raises TooLarge or Invalid, which names the item."""
-    value = parse(await _read(request, backend(request).body_bytes_max))
+    value = parse(await _read(request))
     if not isinstance(value, list) or not 1 <= len(value) <= most:
         raise Invalid(f"The request body must be a JSON list of 1 to {most} objects")
     return [validate(model, item, f"{index}.") for index, item in enumerate(value)]
@@ -35,11 +37,16 @@ async def bodies(request: Request, model: type[M], most: int) -> list[M]:
 
 async def value(request: Request) -> Any:
     """The request's JSON. Raises TooLarge or Invalid."""
-    return parse(await _read(request, backend(request).body_bytes_max))
+    return parse(await _read(request))
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """At most `limit` bytes: a declared length is refused at once, an undeclared one while it comes."""
+async def _read(request: Request) -> bytes:
+    """The body, of JSON and not too large: both are refused at once where the head tells.
+
+    Pages of other sites can send every body but one that says it is JSON (reliability B2).
+    """
+    limit = backend(request).body_bytes_max
+    said = _media_type(request)
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > limit:
         raise TooLarge(f"The request body is larger than {limit} bytes")
@@ -50,11 +57,26 @@ async def _read(request: Request, limit: int) -> bytes:
         if size > limit:
             raise TooLarge(f"The request body is larger than {limit} bytes")
         parts.append(part)
+    if parts and not said and http(request).json_only:
+        raise NotJson
     return b"".join(parts)
 
 
+def _media_type(request: Request) -> str:
+    """What the body is said to be; nothing, if nothing is said. Raises NotJson."""
+    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = said == "application/json" or (said.startswith("application/") and said.endswith("+json"))
+    if said and not is_json and http(request).json_only:
+        raise NotJson
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        raise NotJson("The body must not be compressed: Content-Encoding is not supported")
+    return said
+
+
 def parse(data: bytes) -> Any:
-    """JSON text -> value. Raises Invalid for what is not JSON, and for nesting beyond DEPTH_MAX."""
+    """JSON text -> value. Raises Invalid: it is none, nests beyond DEPTH_MAX, or holds beyond VALUES_MAX."""
+    if len(data) > 2 * VALUES_MAX and _is_crowded(data):
+        raise Invalid(f"The request body holds more than {VALUES_MAX} texts, lists and objects")
     try:
         value = decode(data)
     except ValueError:
@@ -62,6 +84,20 @@ def parse(data: bytes) -> Any:
     if data.count(b"[") + data.count(b"{") > DEPTH_MAX and _is_deep(value):
         raise Invalid(f"Invalid JSON in request body: nested deeper than {DEPTH_MAX} levels")
     return value
+
+
+def _is_crowded(data: bytes) -> bool:
+    """Whether JSON holds so much that it takes long: a list is three bytes here and a hundred in memory."""
+    if data.count(b",") > NUMBERS_MAX:
+        return True
+    if data.count(b"[") + data.count(b"{") + data.count(b'"') // 2 <= VALUES_MAX:
+        return False
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote that is left begins or ends a text
+    texts = plain.count(b'"') // 2
+    if texts > VALUES_MAX:
+        return True
+    outside = b"".join(plain.split(b'"')[::2])
+    return texts + outside.count(b"[") + outside.count(b"{") > VALUES_MAX
 
 
 def _is_deep(value: Any) -> bool:

@@ -22,6 +22,7 @@ from ..errors import (
     Invalid,
     NotAGraph,
     NotFound,
+    NotJson,
     NotReady,
     Overloaded,
     Refused,
@@ -44,6 +45,7 @@ STATUS: dict[type[GraphwireError], int] = {
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
+    NotJson: 415,
     NotAGraph: 424,
     GraphFailed: 400,
     Overloaded: 503,
@@ -154,6 +156,11 @@ async def http_error(request: Request, error: Exception) -> Response:
     """No such route or method."""
     assert isinstance(error, HTTPException)
     return json({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def client_left(request: Request, error: Exception) -> Response:
+    """The client went before its request was whole: nobody will read this, and nothing is wrong here."""
+    return json({"detail": "The request is not complete."}, 400)
 
 
 async def unexpected_error(request: Request, error: Exception) -> Response:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from . import assistants, following, meta, metrics, parameters, state, store
 from .cron_routes import CRONS
@@ -181,7 +182,17 @@ def routes(operations: Sequence[Operation] = OPERATIONS) -> list[Route]:
     by_path: dict[str, dict[str, Handler]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, {})[operation.method] = operation.handler
-    return [Route(path, _dispatch(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+    return [Exact(path, _dispatch(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+
+
+class Exact(Route):
+    """A route for a path as it was sent: an encoded slash separates nothing (reliability S5)."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match is not Match.NONE and b"%2f" in (scope.get("raw_path") or b"").lower():
+            return Match.NONE, {}
+        return match, found
 
 
 def _dispatch(handlers: dict[str, Handler]) -> Handler:

@@ -9,6 +9,10 @@ import wire
 from fix_server import RunningServer, Server, run_of
 
 UNKNOWN = "00000000-0000-0000-0000-000000000001"
+CHUNKED = (
+    b"POST /runs/wait HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 LIMIT = 65_536
 DAYS_30 = 30 * 24 * 3600
 GOOD = {"assistant_id": "joke", "input": {"topic": "ice"}}
@@ -115,7 +119,7 @@ def test_a_body_over_the_limit_is_413(small: Server) -> None:
 def test_a_chunked_body_over_the_limit_is_413(small: Server) -> None:
     chunk = b"x" * 10_000
     chunks = (f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n") * 8
-    head = b"POST /runs/wait HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = CHUNKED
     with socket.create_connection(("127.0.0.1", small.port), timeout=wire.TIMEOUT_SECONDS) as sock:
         sock.sendall(head + chunks)  # no last chunk: the answer must not wait for it
         refused(wire.Response(sock, "POST"), 413)
@@ -123,7 +127,7 @@ def test_a_chunked_body_over_the_limit_is_413(small: Server) -> None:
 
 def test_a_chunked_body_within_the_limit_is_accepted(small: Server) -> None:
     body = json.dumps(GOOD).encode()
-    head = b"POST /runs/wait HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = CHUNKED
     with socket.create_connection(("127.0.0.1", small.port), timeout=wire.TIMEOUT_SECONDS) as sock:
         sock.sendall(head + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
         assert wire.Response(sock, "POST").json()["joke"] == "Why ice? Ha!"

@@ -71,7 +71,8 @@ def test_curl_prints_each_word_while_the_model_is_still_speaking(
 
 def test_curl_gets_a_readable_error_for_an_unknown_thread(server: Server) -> None:
     url = f"{server.url}/threads/00000000-0000-0000-0000-000000000001/runs/stream"
-    command = ["curl", "-sS", "-w", "%{http_code}", url, "-d", '{"assistant_id": "agent"}']
+    body = ["-H", "Content-Type: application/json", "-d", '{"assistant_id": "agent"}']
+    command = ["curl", "-sS", "-w", "%{http_code}", url, *body]
     answer = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
     assert answer.endswith(b"404")
     assert "not found" in json.loads(answer[:-3])["detail"]

@@ -97,7 +97,8 @@ def test_the_head_comes_at_once_though_the_run_waits_its_turn(server: Server, ga
 
 def test_a_client_of_http_1_0_gets_the_stream_without_chunks(server: Server) -> None:
     body = json.dumps({"assistant_id": "joke", "input": {"topic": "ice"}}).encode()
-    head = f"POST /runs/stream HTTP/1.0\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    about = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /runs/stream HTTP/1.0\r\n{about}".encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=wire.TIMEOUT_SECONDS) as sock:
         sock.sendall(head + body)
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -108,7 +109,8 @@ def test_a_client_of_http_1_0_gets_the_stream_without_chunks(server: Server) -> 
 
 def test_a_connection_serves_another_request_after_a_stream(server: Server) -> None:
     body = json.dumps({"assistant_id": "joke", "input": {"topic": "ice"}}).encode()
-    head = f"POST /runs/stream HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    about = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /runs/stream HTTP/1.1\r\n{about}".encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=wire.TIMEOUT_SECONDS) as sock:
         for _ in range(2):
             sock.sendall(head + body)

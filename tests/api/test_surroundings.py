@@ -33,11 +33,11 @@ def app(rules: CorsRules) -> Starlette:
 
 
 async def test_a_page_on_another_origin_reads_that_there_was_a_defect() -> None:
-    transport = httpx.ASGITransport(app(CorsRules()), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app(CorsRules(origins=(PAGE,))), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         answer = await client.get("/", headers={"origin": PAGE})
     assert (answer.status_code, answer.json()) == (500, {"detail": "Internal Server Error"})
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-origin"] == PAGE
     assert answer.headers["x-request-id"]
 
 
