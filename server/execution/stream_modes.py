@@ -152,7 +152,7 @@ def root_interrupts(namespace: tuple[str, ...], mode: str, chunk: Any) -> dict[s
 def _checkpoint(chunk: dict[str, Any]) -> dict[str, Any]:
     return {
         **chunk,
-        "metadata": masked(chunk.get("metadata")),
+        **({"metadata": masked(chunk["metadata"])} if "metadata" in chunk else {}),
         "config": _public(chunk.get("config")),
         "parent_config": _public(chunk.get("parent_config")),
     }
