@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from ..masking import masked
 from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
@@ -119,7 +120,7 @@ class Translator:
         """The second half of `[message, metadata]`, made once for all tokens of a model call."""
         if metadata is not self._metadata:
             self._metadata = metadata
-            self._metadata_json = b"," + encode(metadata) + b"]"
+            self._metadata_json = b"," + encode(masked(metadata)) + b"]"
         return self._metadata_json
 
 
@@ -151,6 +152,7 @@ def root_interrupts(namespace: tuple[str, ...], mode: str, chunk: Any) -> dict[s
 def _checkpoint(chunk: dict[str, Any]) -> dict[str, Any]:
     return {
         **chunk,
+        **({"metadata": masked(chunk["metadata"])} if "metadata" in chunk else {}),
         "config": _public(chunk.get("config")),
         "parent_config": _public(chunk.get("parent_config")),
     }
@@ -182,7 +184,7 @@ def _public(config: Any) -> Any:
     inner = config.get("configurable", {})
     return {
         **config,
-        "configurable": {key: value for key, value in inner.items() if not key.startswith("__")},
+        "configurable": masked({key: value for key, value in inner.items() if not key.startswith("__")}),
     }
 
 
