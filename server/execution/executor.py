@@ -209,6 +209,11 @@ class Executor:
         else:
             self._emit(attempt, entries, live=mode in LIVE_MODES)
 
+    def _overhear(self, attempt: Attempt, translator: Translator, *told: Any) -> None:
+        """A thread that cannot be cancelled may talk on when the attempt is over: the log is another's then."""
+        if attempt.cancellable and not attempt.handed_over:
+            self._hear(attempt, translator, *told)
+
     async def _chunks(
         self, graph: Graph, attempt: Attempt, translator: Translator
     ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
@@ -218,7 +223,7 @@ class Executor:
         arguments = {**await self._arguments(run), "subgraphs": subgraphs, "control": attempt.control}
         arguments["config"]["callbacks"] = callbacks = list(attempt.span.callbacks if attempt.span else ())
         if translator.overhears:
-            loop, hear = asyncio.get_running_loop(), partial(self._hear, attempt, translator)
+            loop, hear = asyncio.get_running_loop(), partial(self._overhear, attempt, translator)
             tell: Tell = partial(loop.call_soon_threadsafe, hear)
             callbacks.append(Overheard(tell))
         elif translator.root is not None:
