@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
 from ..masking import masked
 from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
+from .overheard import Overheard, Tell
 from .root_only import RootOnly
 from .tool_calls import ToolCalls
 
@@ -70,6 +72,12 @@ class Translator:
     def overhears(self) -> bool:
         """Whether what models and tools say has to be overheard: nobody asked for it."""
         return self.recorded and self.modes.isdisjoint(_STREAMING)
+
+    def callbacks(self, tell: Tell) -> list[BaseCallbackHandler]:
+        """What has to listen to the graph besides; `tell` takes what it hears, from any thread."""
+        if self.overhears:
+            return [Overheard(tell)]
+        return [self.root.nodes] if self.root is not None else []
 
     def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
         """The events of one chunk; subgraph events carry their namespace in the name."""
