@@ -15,7 +15,14 @@ from typing import Any
 
 from .auth_config import auth_rules
 from .checkpointer_config import retention_rules
-from .config import Settings, apply_environment, load_settings, load_webhooks, settings_problems
+from .config import (
+    Settings,
+    apply_environment,
+    load_settings,
+    load_webhooks,
+    settings_problems,
+    unkept_promises,
+)
 from .cors_config import cors_rules
 from .errors import ConfigError, StartupError
 from .image_config import image_rules
@@ -118,7 +125,7 @@ class _Check:
         yield from map(self._problem, refusals(project, allow_outside=allow_outside))
         apply_environment(project, env)
         wrong = settings_problems()
-        yield from (Problem("environment", text) for text in wrong)
+        yield from (Problem("environment", text) for text in (*wrong, *unkept_promises()))
         if not wrong:
             yield from self._sections(project, load_settings())
 

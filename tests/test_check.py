@@ -178,6 +178,19 @@ def test_in_production_a_promise_that_is_not_kept_and_a_way_out_of_the_project_a
     assert f'"{named}"' in done.stderr
 
 
+def test_a_key_that_should_encrypt_is_refused_and_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
+    done = graphwire("serve", "--config", project)
+    assert done.returncode == 2
+    assert "LANGGRAPH_AES_KEY has no effect here: nothing is encrypted" in done.stderr
+    status, lines = check(project)
+    assert status == 1
+    assert lines[0].startswith("environment: LANGGRAPH_AES_KEY has no effect here")
+    assert "0123456789abcdef" not in done.stderr + "".join(lines)
+
+
 def test_a_path_out_of_the_project_is_allowed_on_request(project: Path) -> None:
     (project.parent.parent / "outside.py").write_text((project.parent / "small.py").read_text())
     project.write_text('{"graphs": {"small": "../outside.py:graph"}}')
