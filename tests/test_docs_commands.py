@@ -198,7 +198,7 @@ def test_kubernetes_runs_our_commands_asks_what_is_there_and_waits_for_runs() ->
         paths = [
             container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("readiness", "liveness", "startup")
         ]
-        assert paths == ["/ok?check_db=1", "/info", "/ok"]
+        assert paths == ["/ok?check_db=1", "/ok", "/ok"]
 
 
 def test_commands_of_engines_are_given_to_what_they_say() -> None:
