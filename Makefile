@@ -129,6 +129,7 @@ services:
 	fi
 	if ! command -v chromium >/dev/null; then missing+=(chromium); fi
 	if ! PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null; then missing+=(pgbouncer); fi
+	if ! PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null; then missing+=(nginx); fi
 	if [ $${#missing[@]} -gt 0 ]; then
 	  echo "Tests need $${missing[*]}."
 	  $(call debian_packages,$${missing[*]})

@@ -15,9 +15,16 @@ from typing import Any
 
 from .auth_config import auth_rules
 from .checkpointer_config import retention_rules
-from .config import Settings, apply_environment, load_settings, load_webhooks, settings_problems
-from .cors_config import cors_rules
+from .config import (
+    Settings,
+    apply_environment,
+    load_settings,
+    load_webhooks,
+    settings_problems,
+    unkept_promises,
+)
 from .errors import ConfigError, StartupError
+from .http_config import http_rules
 from .image_config import image_rules
 from .json_places import Places, path_of, places
 from .project import Project, project_of, read_document, read_text
@@ -36,7 +43,7 @@ Reader = Callable[[Project, Settings], object]
 READERS: dict[str, Reader] = {
     "store": lambda project, _: store_rules(project.path, project.raw.get("store")),
     "checkpointer": lambda project, _: retention_rules(project.path, project.raw.get("checkpointer")),
-    "http": lambda project, settings: cors_rules(project.path, project.raw.get("http"), settings),
+    "http": lambda project, settings: http_rules(project.path, project.raw.get("http"), settings),
     "auth": lambda project, settings: auth_rules(project.path, project.raw.get("auth"), settings.api_keys),
     "webhooks": load_webhooks,
     "python_version": lambda project, _: image_rules(project.path, project.raw),
@@ -50,14 +57,26 @@ def _embeddings(project: Project, _: Settings) -> object:
     return index and load_embeddings(index.embed, project.root)
 
 
-def _auth(project: Project, settings: Settings) -> object:
+def _guard(project: Project, settings: Settings) -> object:
     from .guarding import guarded
 
     return guarded(project, settings)
 
 
+def _custom_app(project: Project, settings: Settings) -> object:
+    from .api.custom import load_custom_app
+
+    app = http_rules(project.path, project.raw.get("http"), settings).app
+    return app and load_custom_app(app, project.root)
+
+
 # What else of the user's code a start imports, by the key that names it. Raises StartupError.
-LOADERS: dict[str, Reader] = {"store.index.embed": _embeddings, "auth.path": _auth}
+LOADERS: dict[str, Reader] = {
+    "store.index.embed": _embeddings,
+    "auth.path": _guard,
+    "auth.jwt": _guard,
+    "http.app": _custom_app,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,7 @@ class _Check:
         yield from map(self._problem, refusals(project, allow_outside=allow_outside))
         apply_environment(project, env)
         wrong = settings_problems()
-        yield from (Problem("environment", text) for text in wrong)
+        yield from (Problem("environment", text) for text in (*wrong, *unkept_promises()))
         if not wrong:
             yield from self._sections(project, load_settings())
 
@@ -160,7 +179,8 @@ class _Check:
         for key, load in LOADERS.items():
             try:
                 # Only what the user said: a stand-in leads nowhere.
-                if _at(project.raw, key) == _at(self._document, key):
+                said = _at(self._document, key)
+                if said is not None and _at(project.raw, key) == said:
                     load(project, settings)
             except StartupError as error:
                 yield self._at(path_of(key, self._document), error.message)
@@ -190,7 +210,7 @@ def _complaint(ask: Callable[[], object]) -> str | None:
     try:
         ask()
     except ConfigError as error:
-        return error.message
+        return error.message.partition("\n")[0]  # some tell several: the others come when this one is gone
     return None
 
 
@@ -204,9 +224,10 @@ def _repair(rest: dict[str, Any], key: str, key_now: Callable[[], str]) -> bool:
     *above, name = _whole_path(key, rest)
     holder: Any = rest
     for part in above:
-        holder = holder[part] if isinstance(holder, dict) else None
-    if not isinstance(holder, dict):
-        return False
+        if not isinstance(holder.get(part), dict):  # a list, say: all of it goes
+            name = part
+            break
+        holder = holder[part]
     for stand_in in _STAND_INS:
         if stand_in is _GONE:
             holder.pop(name, None)

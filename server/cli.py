@@ -14,7 +14,7 @@ import structlog
 
 from . import __version__, heap, logs, loops
 from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
-from .config import Settings, apply_environment, load_settings
+from .config import Settings, apply_environment, load_settings, unkept_promises
 from .errors import ConfigError
 from .guarded import Limits
 from .http_config import http_rules
@@ -24,7 +24,7 @@ from .langgraph_flags import JOBS, LOG_LEVEL, STUDIO_URL, TLS, WITHOUT_EFFECT
 from .project import Project, dotenv_file, load_project
 from .project_commands import check, new
 from .project_rules import refusals, refuse
-from .reload import run_reloading
+from .reload import await_turn, run_reloading
 from .serving import (
     Server,
     Tls,
@@ -54,6 +54,7 @@ class Flags:
     traceback: bool = False
     allow_reset: bool = False
     parent: int | None = None
+    turn: int | None = None
     env_file: Path | None = None
     jobs: int | None = None
     log_level: str | None = None
@@ -107,6 +108,7 @@ def serving_flags(reload: bool) -> Callable[[Command], Command]:
             "--allow-reset", is_flag=True, help="Keep a damaged database aside and begin an empty one."
         ),
         click.option("--parent", type=int, hidden=True, help="Pipe of the process that reloads this one."),
+        click.option("--turn", type=int, hidden=True, help="Pipe on which it says when to begin."),
         WITHOUT_EFFECT,
     )
 
@@ -183,11 +185,17 @@ def configure(flags: Flags) -> tuple[Project, Settings]:
     logs.configure(settings.log_level, settings.log_json, settings.secrets)
     if not flags.lenient:
         refuse(project, allow_outside=flags.allow_outside)
-    for odd in (*project.warnings, *(refusals(project, allow_outside=True) if flags.lenient else ())):
-        structlog.get_logger("graphwire").warning(odd)
+        for promise in unkept_promises():
+            raise ConfigError(promise)
     if flags.role != "all" and not settings.distributed:
         raise ConfigError("several processes share PostgreSQL and Redis: set DATABASE_URI and REDIS_URI")
     return project, settings
+
+
+def warn(project: Project, flags: Flags) -> None:
+    refused = (*refusals(project, allow_outside=True), *unkept_promises()) if flags.lenient else ()
+    for odd in (*project.warnings, *refused):
+        structlog.get_logger("graphwire").warning(odd)
 
 
 def data_dir(project: Project, settings: Settings) -> DataDir:
@@ -204,6 +212,11 @@ def bring_up_to_date(flags: Flags) -> None:
 
 def run(flags: Flags) -> None:
     project, settings = configure(flags)
+    if flags.turn is not None:
+        from . import aliases, app, loopback, wiring  # noqa: F401  what a start imports of ours
+
+        await_turn(flags.turn)
+    warn(project, flags)
     # First, so that a second server on the same data learns it before it loads anything.
     directory = None if settings.distributed else data_dir(project, settings)
     heap.prepare()

@@ -268,6 +268,14 @@ def settings_problems() -> list[str]:
     return []
 
 
+def unkept_promises() -> list[str]:
+    """Variables of the reference that promise what is not done here: `serve` refuses them, `dev` warns."""
+    names = [name for name in ("LANGGRAPH_AES_KEY", "LANGGRAPH_AES_JSON_KEYS") if os.environ.get(name)]
+    return [
+        f"{name} has no effect here: nothing is encrypted. Encrypt the disk, and unset it." for name in names
+    ]
+
+
 _APART = "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
 
 

@@ -31,6 +31,9 @@ PROGRESS_SECONDS = 1.0
 @click.option("--graph", help="The graph that the threads are of; else what their checkpoints say.")
 @click.option("--schema", help="Schema in PostgreSQL that has the tables; else the usual one.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Metadata for every thread; repeatable.")
+@click.option(
+    "--owner", default="", help="Identity of whom the threads are, for a server with authentication."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @TRACEBACK
 def import_(
@@ -40,6 +43,7 @@ def import_(
     graph: str | None,
     schema: str | None,
     metadata: tuple[str, ...],
+    owner: str,
     dry_run: bool,
     traceback: bool,
 ) -> None:
@@ -63,7 +67,7 @@ def import_(
             raise ConfigError(f'there is no graph "{graph}" in {project.path}: --graph names one of them.')
         from .services.imports import Wish  # imports LangGraph: after the environment
 
-        _import(project, settings, source, schema, Wish(graph, _metadata(metadata), dry_run))
+        _import(project, settings, source, schema, Wish(graph, _metadata(metadata), owner, dry_run))
 
     ended_by_errors(run, traceback=traceback)
 

@@ -101,8 +101,10 @@ class Checkpointer(_Object):
     """Of the reference; no effect."""
 
 
-class Jwt(_Object):
+class Jwt(BaseModel):
     """Which tokens of an OpenID provider are taken."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     issuer: str
     """What `iss` must be."""
@@ -121,8 +123,10 @@ class Jwt(_Object):
     refresh_seconds: float | None = Field(default=None, ge=10, le=86_400)
 
 
-class Auth(_Object):
+class Auth(BaseModel):
     """Who comes in, by a `langgraph_sdk.Auth` or by tokens, and who may do what."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     path: str | None = None
     """The file and the variable in it."""
@@ -151,15 +155,37 @@ class Cors(_Object):
     max_age: int | None = Field(default=None, ge=0, le=86_400)
 
 
-class Http(BaseModel):
-    """HTTP: pages of other origins, and routes of your own."""
+class Headers(BaseModel):
+    """Headers by name or glob."""
 
-    # Open: what else there is belongs to its readers.
-    model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
+    model_config = ConfigDict(extra="allow")  # `include` and `exclude` are the same
+
+    includes: list[str] | None = None
+    excludes: list[str] | None = None
+
+
+class Http(_Object):
+    """HTTP: pages of other origins, and routes of your own."""
 
     cors: Cors | None = None
     app: str | None = None
     """A Starlette or FastAPI application: the file and the variable in it."""
+    mount_prefix: str | None = None
+    """Path under which everything lies, such as `/api`."""
+    middleware_order: Literal["middleware_first", "auth_first"] | None = None
+    enable_custom_route_auth: bool | None = None
+    configurable_headers: Headers | None = None
+    """Headers of requests that graphs see in `configurable`."""
+    logging_headers: Headers | None = None
+    disable_assistants: bool | None = None
+    disable_threads: bool | None = None
+    disable_runs: bool | None = None
+    disable_store: bool | None = None
+    disable_mcp: bool | None = None
+    disable_a2a: bool | None = None
+    disable_ui: bool | None = None
+    disable_meta: bool | None = None
+    disable_webhooks: bool | None = None
 
 
 class WebhookUrls(BaseModel):

@@ -146,6 +146,27 @@ def test_the_users_code_is_imported_as_at_a_start(project: Path) -> None:
     assert check(project, "--env-file", str(project.parent / "my.env"))[0] == 0
 
 
+def test_authentication_and_the_users_application_are_checked_and_imported(project: Path) -> None:
+    (project.parent / "web.py").write_text("app = 5\n")
+    (project.parent / "auth.py").write_text("from langgraph_sdk import Auth\nauth = Auth()\nbroken = 1 / 0\n")
+    more: dict[str, Any] = {
+        "http": {"app": "./web.py:app", "middleware_order": "last", "disable_runs": "no"},
+        "auth": {"path": "./auth.py:auth", "pth": 1, "unmatched": "all"},
+    }
+    graphs = {"graphs": {"small": "./small.py:graph"}}
+    project.write_text(json.dumps({**graphs, **more}))
+    status, lines = check(project)
+    assert status == 1
+    for key in ("http.middleware_order", "http.disable_runs", "auth.pth", "auth.unmatched"):
+        assert [line for line in lines if f'"{key}"' in line], (key, lines)
+    project.write_text(
+        json.dumps({**graphs, "http": {"app": "./web.py:app"}, "auth": {"path": "./auth.py:auth"}})
+    )
+    lines = check(project)[1]
+    assert [line for line in lines if "it is a int; name a Starlette or a FastAPI" in line], lines
+    assert [line for line in lines if "ZeroDivisionError" in line and "auth.py, line 3" in line], lines
+
+
 def test_a_check_leaves_nothing_behind(project: Path) -> None:
     check(project)
     assert not (project.parent / ".graphwire").exists()
@@ -176,6 +197,19 @@ def test_in_production_a_promise_that_is_not_kept_and_a_way_out_of_the_project_a
     done = graphwire(command, "--config", project)
     assert done.returncode == 2
     assert f'"{named}"' in done.stderr
+
+
+def test_a_key_that_should_encrypt_is_refused_and_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
+    done = graphwire("serve", "--config", project)
+    assert done.returncode == 2
+    assert "LANGGRAPH_AES_KEY has no effect here: nothing is encrypted" in done.stderr
+    status, lines = check(project)
+    assert status == 1
+    assert lines[0].startswith("environment: LANGGRAPH_AES_KEY has no effect here")
+    assert "0123456789abcdef" not in done.stderr + "".join(lines)
 
 
 def test_a_path_out_of_the_project_is_allowed_on_request(project: Path) -> None:

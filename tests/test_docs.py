@@ -55,6 +55,22 @@ def test_every_setting_is_documented(variable: str) -> None:
     assert variable in words("docs/configuration.md")
 
 
+def default_of(field: str) -> str | None:
+    """How a row says a default that is one value; None for those that are said in words."""
+    value = Settings.model_fields[field].default
+    if value is None or isinstance(value, tuple):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("field", [field for field in Settings.model_fields if default_of(field)])
+def test_every_setting_is_documented_with_its_default(field: str) -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    name = PREFIX + field.upper()
+    (row,) = [line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line]
+    assert re.search(rf"\| `?{re.escape(str(default_of(field)))}`?(?![\w.])[^|]*\|", row), row
+
+
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_flag_is_documented(flag: str) -> None:
     assert flag in words("docs/configuration.md", "README.md")

@@ -36,6 +36,7 @@ class Wish:
 
     graph_id: str | None = None  # None: what their checkpoints say
     metadata: Json = field(default_factory=dict)
+    owner: str = ""  # whose they are, where callers say who they are
     dry_run: bool = False
 
 
@@ -102,7 +103,7 @@ class Imports:
             raise Unreadable(f"its checkpoints {problem}: name one that is served with --graph")
         named = {} if id_here(source_id) == source_id else {"imported_thread_id": source_id}
         own = {"graph_id": graph_id, "assistant_id": automatic_id(graph_id)}
-        thread = new_thread(id_here(source_id), {**wish.metadata, **named})
+        thread = new_thread(id_here(source_id), {**wish.metadata, **named}, wish.owner)
         begun, changed = _time(first.checkpoint["ts"]), _time(last.checkpoint["ts"])
         return replace(
             thread,

@@ -204,12 +204,14 @@ def test_threads_come_with_their_whole_past_and_go_on(
 @pytest.mark.embedded
 @from_sqlite
 def test_the_command_can_be_repeated_and_says_in_advance_what_it_will_do(
-    take: Callable[..., Any], theirs: Theirs
+    take: Callable[..., Any], theirs: Theirs, tmp_path: Path
 ) -> None:
     tried = take("--graph", "talk", "--dry-run")
     assert tried.returncode == 0, tried.stderr
     assert "would be taken over" in tried.stdout
-    assert "3 threads" in take("--graph", "talk").stdout
+    assert "3 threads" in take("--graph", "talk", "--owner", "ann").stdout
+    with sqlite3.connect(tmp_path / "ours" / "data" / "graphwire.db") as ours:
+        assert ours.execute("SELECT DISTINCT owner FROM threads").fetchall() == [("ann",)]
     with theirs.open() as saver:
         graph = theirs.module.builder.compile(checkpointer=saver)
         graph.invoke({"messages": [("user", "new")]}, {"configurable": {"thread_id": str(uuid.uuid4())}})
