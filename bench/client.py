@@ -101,8 +101,8 @@ class Connection(asyncio.Protocol):
         self._exchange, self._in_body = Exchange(sink, stall=stall), False
         payload = b"" if body is None else json.dumps(body).encode()
         self._transport.write(
-            b"%s %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (method.encode(), path.encode(), len(payload), payload)
+            b"%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (method.encode(), path.encode(), len(payload), payload)
         )
         return self._exchange
 

@@ -85,9 +85,10 @@ def _rendering(json: bool) -> list[Processor]:
 
 def _on_one_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Control characters as escapes, in what is no exception. JSON has its own."""
-    return {
-        key: value.translate(_CONTROLS) if isinstance(value, str) else value for key, value in event.items()
-    }
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():  # most are: that is quick to see
+            event[key] = value.translate(_CONTROLS)
+    return event
 
 
 def _indented(out: TextIO, failure: ExcInfo) -> None:

@@ -7,12 +7,12 @@ microsecond. What is counted is bounded: by graphs, routes and statuses, never b
 
 import asyncio
 import threading
-import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import monotonic
 
 from .clock import seconds
 from .models import Run
@@ -70,7 +70,7 @@ class RunMeter:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.began = time.monotonic()
+        self.began = monotonic()
         self.first_token: float | None = None  # seconds since the run could begin
         self.gaps = Histogram()
         self.tokens = 0
@@ -84,13 +84,18 @@ class RunMeter:
         if mode not in self._modes:
             self._last = 0.0
             return
-        at = time.monotonic()
-        if self._last:
-            self.gaps.add(at - self._last)
-        elif not self.tokens:
-            self.first_token = since(self.run.due_at)
+        at, last = monotonic(), self._last
         self._last = at
         self.tokens += 1
+        if last:
+            gap, gaps = (
+                at - last,
+                self.gaps,
+            )  # what Histogram.add does, without the call: this is for every token
+            gaps.counts[bisect_left(QUICK, gap)] += 1
+            gaps.sum += gap
+        elif self.first_token is None:
+            self.first_token = since(self.run.due_at)
 
 
 class Reader:
@@ -104,7 +109,7 @@ class Reader:
 
     @property
     def stalled(self) -> bool:
-        return self.since > 0 and time.monotonic() - self.since > STALLED_SECONDS
+        return self.since > 0 and monotonic() - self.since > STALLED_SECONDS
 
 
 class Meters:
@@ -140,7 +145,7 @@ class Meters:
             graph = self._of(meter.run.graph_id)
             _add(graph, meter)
             durations = graph.durations.setdefault(status, Histogram(RUNS))
-            durations.add(time.monotonic() - meter.began)
+            durations.add(monotonic() - meter.began)
 
     def answered(self, method: str, route: str, status: int, after: float | None, sent: int) -> None:
         """A request is over; its answer began `after` so many seconds, None: there was none."""

@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -89,8 +90,10 @@ class Answer:
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if kind in ("http.response.body", "websocket.send"):
-            self.bytes += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+        if kind == "http.response.body":
+            self.bytes += len(message.get("body", b""))
+        elif kind == "websocket.send":
+            self.bytes += len(message.get("bytes") or message.get("text") or b"")
         elif kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             self._begin(message)
         elif kind == "websocket.close" and self.after is None:
@@ -99,7 +102,7 @@ class Answer:
         if reader is None:
             await self._send(message)
             return
-        reader.since = time.monotonic()
+        reader.since = monotonic()
         await self._send(message)
         reader.since = 0.0
 
