@@ -70,7 +70,8 @@ def _secured(document: Json, security: Json) -> Json:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if path not in PUBLIC:
-                operation["responses"] |= {str(status): _problem_link(status) for status in _REFUSALS}
+                for status in _REFUSALS:  # what the operation itself says of one holds
+                    operation["responses"].setdefault(str(status), _problem_link(status))
             own = named.get(path, {}).get(method.upper(), named.get(path, {}).get(method))
             if path in PUBLIC:
                 operation["security"] = []
