@@ -28,11 +28,16 @@ def apply_environment(project: Project) -> None:
     the front so that a user's module wins over one of ours.
     """
     os.environ.update(project.env)
-    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    os.environ.setdefault(STRICT, "true")
     # A dependency that is no directory here is a package to install: contract/resources.md 12.
     places = (os.path.normpath(project.root / entry) for entry in (".", *project.dependencies))
     wanted = list(dict.fromkeys(place for place in places if os.path.isdir(place)))
     sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
+
+
+def is_strict() -> bool:
+    """Whether checkpoints may only bring to life the types that the graph's state declares."""
+    return os.environ.get(STRICT, "").lower() in ("1", "true", "yes")
 
 
 def load_webhooks(project: Project, settings: "Settings") -> WebhookRules:
@@ -45,6 +50,7 @@ Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PREFIX = "GRAPHWIRE_"
+STRICT = "LANGGRAPH_STRICT_MSGPACK"
 MIB = 1024 * 1024
 
 

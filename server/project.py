@@ -39,7 +39,15 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     Raises ConfigError, whose one message names the file, the key and what to do.
     """
     file = Path(os.path.abspath(path))  # not resolve(): what a symbolic link leads to has other neighbours
-    document = _document(file)
+    return _checked(file, _document(file))
+
+
+def project_of(document: dict[str, Any], root: Path) -> Project:
+    """What a langgraph.json in `root` would say. Raises ConfigError."""
+    return _checked(root / "langgraph.json", document)
+
+
+def _checked(file: Path, document: dict[str, Any]) -> Project:
     return Project(
         path=file,
         root=file.parent,
