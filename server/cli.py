@@ -16,7 +16,6 @@ import structlog
 from . import __version__, heap, logs, loops
 from .config import Settings, apply_environment, load_settings
 from .errors import ConfigError, GraphwireError, StartupError
-from .guarded import Limits
 from .http_config import http_rules
 from .paths_config import check_paths
 from .project import Project, load_project
@@ -32,6 +31,7 @@ from .serving import (
 )
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
+from .strict_http import Limits
 
 Command = Callable[..., None]
 Role = Literal["all", "api", "worker"]  # what a process does of the two: serve, and execute runs

@@ -59,7 +59,7 @@ class Mounted:
         if scope["type"] == "lifespan":
             await self._alone(receive, send)
         else:
-            app = await self._start().app
+            app = await self._start().ready()
             await app(scope, receive, send)
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ class Mounted:
         Raises what keeps it from starting. In a lifespan of one's own: `async with graphwire.lifespan():`.
         """
         running = self._start()
-        await running.app
+        await running.ready()
         try:
             yield
         finally:
@@ -110,9 +110,8 @@ class Mounted:
         if self._settings.distributed:
             return distributed(self._project, self._settings)
         directory = DataDir(_data_dir(self._project, self._settings))
-        inspected = asyncio.get_running_loop().run_in_executor(
-            None, partial(inspect, directory, allow_reset=False)
-        )
+        inspecting = partial(inspect, directory, allow_reset=False)
+        inspected = asyncio.get_running_loop().run_in_executor(None, inspecting)
         return embedded(self._project, self._settings, directory, inspected)
 
 
@@ -153,6 +152,10 @@ class _Running:
         while not AppStatus.should_exit:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(LOOK_SECONDS)
         await backend.drain()
+
+    async def ready(self) -> ASGIApp:
+        """The application, once it is there. Raises what keeps it from starting."""
+        return await asyncio.shield(self.app)  # others wait as well
 
     async def stop(self) -> None:
         self._ending.set()
