@@ -32,17 +32,16 @@ print(*(entry for entry in config.get("dependencies", []) if entry[0] not in "./
 # A package of the project that breaks one of ours fails the build here, not the server later.
 RUN set -- -r /tmp/packages; \
     if [ -f requirements.txt ]; then set -- "$@" -r requirements.txt; fi; \
-    pip install "$@" && pip check
+    pip install "$@" && pip check && python -m compileall -q .
 
 FROM python:3.12-slim
-RUN groupadd --gid 10001 graphwire \
-    && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin graphwire \
-    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /data
 COPY --from=build /opt/graphwire /opt/graphwire
 COPY --from=build /app /app
+# On a read-only root /data is the one place that can be written: a volume.
 ENV PATH=/opt/graphwire/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    GRAPHWIRE_DATA_DIR=/data
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/data TMPDIR=/data \
+    GRAPHWIRE_DATA_DIR=/data/graphwire
 WORKDIR /app
 USER 10001:10001
 VOLUME /data

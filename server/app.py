@@ -35,13 +35,14 @@ OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
 PROBES = ("/", "/ok", "/info")
 
 
-def create_app(config: Config = "langgraph.json") -> Mounted:
+def create_app(config: Config = "langgraph.json", *, allow_outside: bool = False) -> Mounted:
     """The server as an ASGI application, to be mounted into a Starlette or FastAPI of the user's.
 
-    `config` is the path of a langgraph.json, what one holds, or a Project. Nothing is opened before its
-    `lifespan` is entered or the first request comes. Raises ConfigError. How to use it: docs/mounting.md.
+    `config` is the path of a langgraph.json, what one holds, or a Project; with `allow_outside` its paths may
+    lead out of the project. Nothing is opened before its `lifespan` is entered or the first request comes.
+    Raises ConfigError. How to use it: docs/mounting.md.
     """
-    return Mounted(config, opened_app, at_door)
+    return Mounted(config, opened_app, at_door, allow_outside=allow_outside)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import traceback as tracebacks
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,26 +13,32 @@ import click
 import structlog
 
 from . import __version__, heap, logs, loops
+from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
 from .config import Settings, apply_environment, load_settings
-from .errors import ConfigError, GraphwireError, StartupError
+from .errors import ConfigError
 from .http_config import http_rules
-from .paths_config import check_paths
-from .project import Project, load_project
+from .image_commands import build, dockerfile
+from .import_command import import_
+from .langgraph_flags import JOBS, LOG_LEVEL, STUDIO_URL, TLS, WITHOUT_EFFECT
+from .project import Project, dotenv_file, load_project
+from .project_commands import check, new
+from .project_rules import refusals, refuse
 from .reload import run_reloading
 from .serving import (
     Server,
+    Tls,
     address_of,
     end_on_signals,
     exit_soon,
     is_local,
     leave_on_signals,
     listen,
+    tls_of,
 )
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
 from .strict_http import Limits
 
-Command = Callable[..., None]
 Role = Literal["all", "api", "worker"]  # what a process does of the two: serve, and execute runs
 
 
@@ -49,58 +54,74 @@ class Flags:
     traceback: bool = False
     allow_reset: bool = False
     parent: int | None = None
+    env_file: Path | None = None
+    jobs: int | None = None
+    log_level: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    studio_url: str | None = None
+    allow_outside: bool = False
+    lenient: bool = False  # what `langgraph dev` would start is started
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands in the order in which a project meets them, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="graphwire")
 def main() -> None:
-    """Serve LangGraph graphs over HTTP and stream every token of them."""
+    """Serve LangGraph graphs over HTTP and stream every token of them.
+
+    \b
+    From nothing to a graph that streams:
+      graphwire new my-agent
+      cd my-agent && graphwire dev
+    """
 
 
-CONFIG = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="langgraph.json",
-    help="The project file; paths in it count from its directory.",
-)
 HOST = click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
 PORT = click.IntRange(0, 65535)
-TRACEBACK = click.option("--traceback", is_flag=True, help="Show where in the code a failed start failed.")
 
-
-def with_flags(*flags: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for flag in reversed(flags):
-            command = flag(command)
-        return command
-
-    return decorate
+main.add_command(new)
 
 
 def serving_flags(reload: bool) -> Callable[[Command], Command]:
     """The flags of `dev` and `serve`, which differ only in whether they reload."""
     return with_flags(
         CONFIG,
+        ENV_FILE,
         HOST,
-        click.option("--port", type=PORT, default=8123, help="Port; 0 takes a free one."),
+        click.option(
+            "--port", type=PORT, default=8123, help="Port; 0 takes a free one. A busy one is an error."
+        ),
         click.option("--reload/--no-reload", default=reload, help="Start again when a file changes."),
+        JOBS,
+        LOG_LEVEL,
+        TLS,
         TRACEBACK,
         click.option(
             "--allow-reset", is_flag=True, help="Keep a damaged database aside and begin an empty one."
         ),
         click.option("--parent", type=int, hidden=True, help="Pipe of the process that reloads this one."),
+        WITHOUT_EFFECT,
     )
 
 
 @main.command(context_settings={"show_default": True})
 @serving_flags(reload=True)
+@STUDIO_URL
 def dev(**flags: Any) -> None:
     """Serve a project while you work on it."""
-    start(Flags(**flags))
+    start(Flags(lenient=True, **flags))
 
 
 @main.command(context_settings={"show_default": True})
 @serving_flags(reload=False)
+@ALLOW_OUTSIDE
 @click.option(
     "--role",
     type=click.Choice(["all", "api"]),
@@ -115,20 +136,31 @@ def serve(**flags: Any) -> None:
 @main.command(context_settings={"show_default": True})
 @with_flags(
     CONFIG,
+    ENV_FILE,
     HOST,
     click.option("--port", type=PORT, default=None, help="Port for /ok and /info; none without it."),
+    JOBS,
+    LOG_LEVEL,
     TRACEBACK,
+    ALLOW_OUTSIDE,
 )
 def worker(**flags: Any) -> None:
-    """Execute runs that other processes admit; with PostgreSQL and Redis only."""
+    """Execute the runs of other processes (PostgreSQL and Redis)."""
     start(Flags(role="worker", **flags))
 
 
 @main.command(context_settings={"show_default": True})
-@with_flags(CONFIG, TRACEBACK)
+@with_flags(CONFIG, ENV_FILE, TRACEBACK)
 def migrate(**flags: Any) -> None:
-    """Bring the tables of the database up to date, as every start does too."""
-    ended_by_errors(bring_up_to_date, Flags(**flags))
+    """Bring the database up to date, as every start does too."""
+    chosen = Flags(lenient=True, **flags)  # nothing that the file names is read
+    ended_by_errors(bring_up_to_date, chosen, traceback=chosen.traceback)
+
+
+main.add_command(check)
+main.add_command(dockerfile)
+main.add_command(build)
+main.add_command(import_)
 
 
 def start(flags: Flags) -> None:
@@ -136,29 +168,21 @@ def start(flags: Flags) -> None:
     leave_on_signals()
     if flags.reload:
         sys.exit(run_reloading(flags.config))
-    ended_by_errors(run, flags)
-
-
-def ended_by_errors(command: Callable[[Flags], None], flags: Flags) -> None:
-    """Run a command; when it fails it ends with one message and the exit status of the error."""
-    try:
-        command(flags)
-    except GraphwireError as error:
-        if flags.traceback:
-            tracebacks.print_exception(error)
-        else:
-            click.echo(f"graphwire: {error.message}", err=True)
-        sys.exit(error.exit_status if isinstance(error, StartupError) else StartupError.exit_status)
+    ended_by_errors(run, flags, traceback=flags.traceback)
 
 
 def configure(flags: Flags) -> tuple[Project, Settings]:
     project = load_project(flags.config)
     # Before anything imports LangGraph, which looks at the environment only once.
-    apply_environment(project)
+    apply_environment(project, dotenv_file(flags.env_file) if flags.env_file else {})
     # A worker serves nobody itself: it works for servers that others reach.
-    settings = load_settings(local=flags.role == "all" and is_local(flags.host))
+    local = flags.role == "all" and is_local(flags.host)
+    settings = load_settings(local=local, jobs_per_worker=flags.jobs, log_level=flags.log_level)
     logs.configure(settings.log_level, settings.log_json)
-    check_paths(project, outside=settings.outside_paths)
+    if not flags.lenient:
+        refuse(project, allow_outside=flags.allow_outside)
+    for odd in (*project.warnings, *(refusals(project, allow_outside=True) if flags.lenient else ())):
+        structlog.get_logger("graphwire").warning(odd)
     if flags.role != "all" and not settings.distributed:
         raise ConfigError("several processes share PostgreSQL and Redis: set DATABASE_URI and REDIS_URI")
     return project, settings
@@ -181,18 +205,24 @@ def run(flags: Flags) -> None:
     # First, so that a second server on the same data learns it before it loads anything.
     directory = None if settings.distributed else data_dir(project, settings)
     heap.prepare()
+    tls = tls_of(flags.ssl_certfile, flags.ssl_keyfile)
     sock = None if flags.port is None else listen(flags.host, flags.port)
     with asyncio.Runner(loop_factory=loops.make) as runner:
-        runner.run(serve_on(sock, directory, project, settings, flags))
+        runner.run(serve_on(sock, tls, directory, project, settings, flags))
 
 
 async def serve_on(
-    sock: socket | None, directory: DataDir | None, project: Project, settings: Settings, flags: Flags
+    sock: socket | None,
+    tls: Tls | None,
+    directory: DataDir | None,
+    project: Project,
+    settings: Settings,
+    flags: Flags,
 ) -> None:
     rules = http_rules(project.path, project.raw.get("http"), settings, local=is_local(flags.host))
     if flags.role == "worker":
         rules = replace(rules, app=None)  # it serves nobody
-    url = "" if sock is None else address_of(flags.host, sock)
+    url = "" if sock is None else address_of(flags.host, sock, tls)
     inspected = None
     if directory is not None:
         # On a thread: it may take a while, and meanwhile the rest is loaded.
@@ -211,24 +241,27 @@ async def serve_on(
     else:
         opened = distributed(project, settings, url=url, role=flags.role)
     async with opened as backend, opened_app(backend, rules, project.root, loopback.open) as app:
-        outside = build_probes(backend, rules) if flags.role == "worker" else app
+        outside = at_door(build_probes(backend, rules) if flags.role == "worker" else app, rules)
         limits = Limits(settings.head_bytes_max, settings.receive_timeout_seconds)
-        ready = partial(announce, project, settings, url, flags.role)
-        server = Server(at_door(outside, rules), ready, limits)
+        ready = partial(announce, project, settings, url, flags)
+        server = Server(outside, ready, limits, tls=tls)
         end_on_signals(server, backend.drain, flags.parent)
         await server.serve([] if sock is None else [sock])
     exit_soon()
 
 
-def announce(project: Project, settings: Settings, url: str, role: Role) -> None:
+def announce(project: Project, settings: Settings, url: str, flags: Flags) -> None:
     """Say where the server is: to people as text, to collectors of logs as an event."""
     graphs = [graph.graph_id for graph in project.graphs]
+    places = {"API": url, "Docs": f"{url}/docs"}
+    if flags.role == "worker":
+        places = {"Probe": f"{url}/ok"} if url else {}
+    if flags.studio_url:
+        places["Studio"] = f"{flags.studio_url}/studio/?baseUrl={url}"
     if settings.log_json:
-        docs = {} if role == "worker" else {"docs": f"{url}/docs"}
-        structlog.get_logger("graphwire").info("serving", role=role, url=url, graphs=graphs, **docs)
-    elif role == "worker":
-        click.echo(
-            f"Graphwire {__version__} works for {', '.join(graphs)}" + (f"\n  Probe {url}/ok" if url else "")
-        )
-    else:
-        click.echo(f"Graphwire {__version__} serves {', '.join(graphs)}\n  API   {url}\n  Docs  {url}/docs")
+        docs = {} if flags.role == "worker" else {"docs": f"{url}/docs"}
+        structlog.get_logger("graphwire").info("serving", role=flags.role, url=url, graphs=graphs, **docs)
+        return
+    does = "works for" if flags.role == "worker" else "serves"
+    lines = [f"Graphwire {__version__} {does} {', '.join(graphs)}"]
+    click.echo("\n".join([*lines, *(f"  {name:6} {place}" for name, place in places.items())]))

@@ -5,8 +5,10 @@ Nothing here imports LangGraph or LangChain: `apply_environment` must come befor
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
@@ -20,19 +22,27 @@ from .project import Project
 from .webhook_config import SigningSecret, webhook_rules
 
 
-def apply_environment(project: Project) -> None:
-    """Put `env` over the process environment, and the project's directories first on sys.path.
+def apply_environment(project: Project, more: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Put `env` over the process environment, `more` over both, and the project's directories on sys.path.
 
     Call it before anything imports LangGraph, which reads LANGGRAPH_STRICT_MSGPACK only once: checkpoints
     may then only bring to life the types that the graph's state declares. The project's directories go to
     the front so that a user's module wins over one of ours.
     """
-    os.environ.update(project.env)
+    os.environ.update({**project.env, **more})
     os.environ.setdefault(STRICT, "true")
     # A dependency that is no directory here is a package to install: contract/resources.md 12.
     places = (os.path.normpath(project.root / entry) for entry in (".", *project.dependencies))
-    wanted = list(dict.fromkeys(place for place in places if os.path.isdir(place)))
+    found = [place for place in places if os.path.isdir(place)]
+    # The src layout works without being installed; after what the user names, for it may hold anything.
+    wanted = list(dict.fromkeys([*found, *filter(os.path.isdir, map(_source_of, found))]))
     sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
+
+
+def _source_of(place: str) -> str:
+    """Where the code of a package in the src layout lies."""
+    packaged = any(os.path.isfile(os.path.join(place, name)) for name in ("pyproject.toml", "setup.py"))
+    return os.path.join(place, "src") if packaged else place
 
 
 def is_strict() -> bool:
@@ -80,7 +90,7 @@ class Settings(HttpSettings):
     namespace: str = "graphwire"
     """Schema in PostgreSQL and prefix of the keys in Redis: several projects can share both."""
 
-    database_connections: Count = 10
+    database_connections: Annotated[int, Field(ge=3)] = 10
     """Most connections to PostgreSQL that this process opens."""
 
     lease_seconds: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 15
@@ -128,9 +138,6 @@ class Settings(HttpSettings):
 
     heartbeat_seconds: Seconds = 5
     """Distance of the heartbeats in a stream; the JavaScript SDK learns it (contract/clients.md 5.3)."""
-
-    outside_paths: bool = False
-    """Whether langgraph.json may name files outside the project and the directories of `dependencies`."""
 
     data_dir: Path | None = None
     """Directory of the SQLite files; `.graphwire` beside langgraph.json when unset."""
@@ -194,23 +201,39 @@ class Settings(HttpSettings):
         return value.upper() if isinstance(value, str) else value
 
 
-def load_settings(*, local: bool = False) -> Settings:
-    """Settings from the environment as it is now; ConfigError names each variable with a bad value.
+def load_settings(*, local: bool = False, **flags: Any) -> Settings:
+    """Settings from the environment as it is now, and over it from flags that were given: not None.
 
     `local`: only this machine will reach the server, so its developer may see more (reliability L1).
+    ConfigError names each variable with a bad value.
     """
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        settings = Settings()
+        settings = Settings(**given)
     except ValidationError as error:
-        problems = (f"{_variable(item['loc'][0])}{_shown(item)}: {item['msg']}." for item in error.errors())
-        raise ConfigError("In the environment: " + " ".join(problems)) from error
+        raise ConfigError("In the environment: " + " ".join(_problems(error))) from error
     if bool(settings.database_uri) is not bool(settings.redis_uri):
-        raise ConfigError(
-            "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
-        )
+        raise ConfigError(_APART)
     if local or "error_text" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"error_text": "none"})
+
+
+def settings_problems() -> list[str]:
+    """Everything that is wrong with the settings in the environment, a sentence each."""
+    try:
+        load_settings()
+    except ConfigError as error:
+        cause = error.__cause__
+        return _problems(cause) if isinstance(cause, ValidationError) else [error.message]
+    return []
+
+
+_APART = "DATABASE_URI and REDIS_URI belong together: set both for PostgreSQL and Redis, none for SQLite."
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [f"{_variable(item['loc'][0])}{_shown(item)}: {item['msg']}." for item in error.errors()]
 
 
 def _shown(problem: Any) -> str:

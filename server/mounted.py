@@ -23,8 +23,8 @@ from .config import Settings, apply_environment, is_strict, load_settings
 from .http_config import http_rules
 from .http_rules import HttpRules
 from .loopback import Loopback
-from .paths_config import check_paths
 from .project import Project, load_project, project_of
+from .project_rules import refuse
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
 from .storage.serializer import be_strict
@@ -40,7 +40,14 @@ Config = str | os.PathLike[str] | Mapping[str, Any] | Project
 class Mounted:
     """An ASGI application with a backend of its own; `server.app.create_app` makes one."""
 
-    def __init__(self, config: Config, open_app: OpenApp, at_door: Callable[[ASGIApp, HttpRules], ASGIApp]):
+    def __init__(
+        self,
+        config: Config,
+        open_app: OpenApp,
+        at_door: Callable[[ASGIApp, HttpRules], ASGIApp],
+        *,
+        allow_outside: bool,
+    ) -> None:
         """Read and check the configuration; nothing is opened yet. Raises ConfigError."""
         logs.through_logging()
         self._project = _project(config)
@@ -48,7 +55,7 @@ class Mounted:
         if is_strict():
             be_strict()  # LangGraph has looked at the environment before us
         self._settings = load_settings()
-        check_paths(self._project, outside=self._settings.outside_paths)
+        refuse(self._project, allow_outside=allow_outside)
         self._rules = http_rules(self._project.path, self._project.raw.get("http"), self._settings)
         self._open_app, self._at_door = open_app, at_door
         self._loopback = Loopback()
@@ -166,7 +173,7 @@ def _project(config: Config) -> Project:
     if isinstance(config, Project):
         return config
     if isinstance(config, Mapping):
-        return project_of(dict(config), Path.cwd())
+        return project_of(Path.cwd() / "langgraph.json", dict(config))
     return load_project(config)
 
 

@@ -30,6 +30,8 @@ class Project:
     # Often holds keys and passwords: never shown when a project is printed.
     env: Mapping[str, str] = field(repr=False)
     raw: Mapping[str, Any] = field(repr=False)
+    # What is odd and no reason not to start, in the words of errors.
+    warnings: tuple[str, ...] = ()
 
 
 def load_project(path: str | os.PathLike[str]) -> Project:
@@ -39,30 +41,39 @@ def load_project(path: str | os.PathLike[str]) -> Project:
     Raises ConfigError, whose one message names the file, the key and what to do.
     """
     file = Path(os.path.abspath(path))  # not resolve(): what a symbolic link leads to has other neighbours
-    return _checked(file, _document(file))
+    return project_of(file, read_document(file))
 
 
-def project_of(document: dict[str, Any], root: Path) -> Project:
-    """What a langgraph.json in `root` would say. Raises ConfigError."""
-    return _checked(root / "langgraph.json", document)
-
-
-def _checked(file: Path, document: dict[str, Any]) -> Project:
+def project_of(file: Path, document: dict[str, Any]) -> Project:
+    """What a document says that stands in `file`, an absolute path. Raises ConfigError."""
+    env, warnings = _environment(file, document.get("env"))
     return Project(
         path=file,
         root=file.parent,
         graphs=_graphs(file, document.get("graphs")),
         dependencies=_dependencies(file, document.get("dependencies")),
-        env=MappingProxyType(_environment(file, document.get("env"))),
+        env=MappingProxyType(env),
         raw=MappingProxyType(document),
+        warnings=warnings,
     )
+
+
+def dotenv_file(path: Path) -> dict[str, str]:
+    """The variables of a dotenv file: `export`, quotes, comments, `${X}`; a name without `=` sets nothing.
+
+    Raises ConfigError.
+    """
+    read_text(path, str(path))
+    values = dotenv_values(path, encoding="utf-8-sig")
+    return {name: text for name, text in values.items() if text is not None}
 
 
 def _wrong(file: Path, key: str, problem: str) -> ConfigError:
     return ConfigError(f'{file}: "{key}" {problem}')
 
 
-def _text(file: Path, described: str) -> str:
+def read_text(file: Path, described: str) -> str:
+    """A file that must be UTF-8 text. Raises ConfigError."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -71,11 +82,12 @@ def _text(file: Path, described: str) -> str:
         raise ConfigError(f"{described} is not UTF-8 text: save it as UTF-8.") from error
 
 
-def _document(file: Path) -> dict[str, Any]:
+def read_document(file: Path) -> dict[str, Any]:
+    """The JSON object in a file, unchecked otherwise. Raises ConfigError."""
     if not file.exists():
         raise ConfigError(f"{file} does not exist: create it, or name another file with --config.")
     try:
-        document = json.loads(_text(file, str(file)))
+        document = json.loads(read_text(file, str(file)))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ConfigError(f"{file} is not valid JSON: {error.msg} at {place}.") from error
@@ -122,11 +134,20 @@ def _dependencies(file: Path, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _environment(file: Path, value: Any) -> dict[str, str]:
+def _environment(file: Path, value: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The variables, and what is odd about them."""
     if value is None:
-        return {}
+        return {}, ()
     if isinstance(value, str):
-        return _dotenv(file, value)
+        source = file.parent / value
+        # No error: what `langgraph dev` starts starts here too, and in a container the file is not there.
+        if not source.exists():
+            problem = f"names {source}, which does not exist: no variable is taken from it."
+            return {}, (_wrong(file, "env", problem).message,)
+        if not source.is_file():
+            raise _wrong(file, "env", f"names {source}, which is not a file: correct or remove the key.")
+        read_text(source, f'{file}: "env" names {source}, which')
+        return dotenv_file(source), ()
     if not isinstance(value, dict):
         raise _wrong(file, "env", "must be an object of strings or the path of a dotenv file.")
     for name, text in value.items():
@@ -134,14 +155,4 @@ def _environment(file: Path, value: Any) -> dict[str, str]:
             raise _wrong(file, f"env.{name}", "must be a string: put the value in quotes.")
         if not name or "=" in name or "\0" in name + text:
             raise _wrong(file, f"env.{name}", "is no possible variable: drop the empty name, '=' or NUL.")
-    return dict(value)
-
-
-def _dotenv(file: Path, path: str) -> dict[str, str]:
-    """The variables of a dotenv file: `export`, quotes, comments, `${X}`; a name without `=` sets nothing."""
-    source = file.parent / path
-    if not source.is_file():
-        raise _wrong(file, "env", f"names {source}, which is not a file: create it or remove the key.")
-    _text(source, f'{file}: "env" names {source}, which')
-    values = dotenv_values(source, encoding="utf-8-sig")
-    return {name: text for name, text in values.items() if text is not None}
+    return dict(value), ()

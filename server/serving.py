@@ -7,9 +7,11 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -58,12 +60,35 @@ def _refusal(host: str, port: int, error: OSError) -> str:
     return f"cannot listen on port {port} of {host}: {error.strerror}; choose another with --port"
 
 
-def address_of(host: str, sock: socket.socket) -> str:
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM."""
+
+    certificate: str
+    key: str
+
+
+def tls_of(certificate: str | None, key: str | None) -> Tls | None:
+    """The two flags, which go together. Raises ConfigError."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("--ssl-certfile and --ssl-keyfile belong together: give both, or none for HTTP.")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        text = error.strerror or str(error)
+        raise ConfigError(f"cannot use {certificate} with the key {key}: {text}") from error
+    return Tls(certificate, key)
+
+
+def address_of(host: str, sock: socket.socket, tls: Tls | None = None) -> str:
     """The URL under which a client on this machine reaches the socket."""
     port = sock.getsockname()[1]
+    scheme = "http" if tls is None else "https"
     if host in ("", "0.0.0.0", "::"):
-        return f"http://127.0.0.1:{port}"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://127.0.0.1:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def is_local(host: str) -> bool:
@@ -77,10 +102,18 @@ def is_local(host: str) -> bool:
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: they end the process by the signal, not with status 0."""
 
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        on_ready: Callable[[], None],
+        limits: Limits | None = None,
+        tls: Tls | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
                 http=limited(limits or Limits(), Protocol),
                 ws=WebSocketProtocol,
                 ws_max_size=WEBSOCKET_BYTES_MAX,

@@ -1,8 +1,9 @@
 """The composition root: the only file that names a concrete engine."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -38,6 +39,9 @@ from .streaming.redis_link import RedisLink
 from .streaming.redis_signals import RedisSignals
 from .streaming.signals import LocalSignals
 
+if TYPE_CHECKING:
+    from .services.imports import Imports
+
 _log = structlog.get_logger(__name__)
 
 # How long one thread may keep the interpreter while another waits for it. Python's 5 ms would be added to
@@ -49,6 +53,7 @@ READING_SECONDS = 1.0
 
 DISTRIBUTED_POLL_SECONDS = 1.0  # the safety net for wake-ups that were lost with Redis
 DOOR_SECONDS = 2.0  # how long PostgreSQL may be away before requests are refused
+BEATING_CONNECTIONS = 2  # of those that a process may have: for beats and elections
 CLOSING_SECONDS = 2.0  # between two looks for logs that nobody ends
 MARKS_SECONDS = 3600.0  # between two looks for marks of old connections
 FLUSH_SECONDS = 2.0  # the longest that the end waits for what is still to be sent to Redis
@@ -95,7 +100,9 @@ async def distributed(
 ) -> AsyncIterator[Backend]:
     """One of several processes on one PostgreSQL and one Redis. Raises StartupError."""
     sources, guard = _graphs(project), guarded(project, settings)
-    database = _postgres(settings)
+    database = _postgres(settings, settings.database_connections - BEATING_CONNECTIONS)
+    # Apart, so that a worker is heard however long the work of runs waits for a connection.
+    beating = _postgres(settings, BEATING_CONNECTIONS)
     try:
         migrate(database)
         items = _items(project, database)
@@ -113,7 +120,7 @@ async def distributed(
             lanes=_lanes(settings),
             health=Health(doors, 0),
             poll_seconds=DISTRIBUTED_POLL_SECONDS,
-            roster=Roster(database, settings.lease_seconds),
+            roster=Roster(beating, settings.lease_seconds),
             gate=guard.gate,
             authorization=guard.authorization,
         )
@@ -134,11 +141,12 @@ async def distributed(
             await link.close()
     finally:
         database.close()
+        beating.close()
 
 
 def up_to_date(settings: Settings, directory: DataDir | None) -> None:
     """Bring the tables up to date. Raises ConfigError."""
-    database = _postgres(settings) if directory is None else SqliteDatabase(directory.database)
+    database = _one_of(settings, directory)
     try:
         migrate(database)
         open_saver(database)
@@ -148,11 +156,38 @@ def up_to_date(settings: Settings, directory: DataDir | None) -> None:
             directory.close()
 
 
-def _postgres(settings: Settings) -> PostgresDatabase:
+@contextmanager
+def importing(project: Project, settings: Settings, directory: DataDir | None) -> "Iterator[Imports]":
+    """Takes threads over into the database; SQLite's must have no server. Raises StartupError."""
+    from .services.imports import Imports  # imports what nobody else needs
+
+    sources = _graphs(project)
+    database = _one_of(settings, directory)
+    try:
+        migrate(database)
+        if directory is not None:
+            directory.mark_open()
+        catalog = Catalog(sources, EmbeddedStore(_items(project, database)))
+        yield Imports(database, catalog, open_saver(database))
+    finally:
+        database.close()
+        if directory is not None:
+            directory.mark_closed()
+            directory.close()
+
+
+def _one_of(settings: Settings, directory: DataDir | None) -> SqliteDatabase | PostgresDatabase:
+    """The database for a command that works alone."""
+    if directory is None:
+        return _postgres(settings, settings.database_connections)
+    return SqliteDatabase(directory.database)
+
+
+def _postgres(settings: Settings, connections: int) -> PostgresDatabase:
     return PostgresDatabase(
         str(settings.database_uri),
         schema=settings.namespace,
-        connections=settings.database_connections,
+        connections=connections,
         # Longer than a worker that does not reach it keeps its runs: else they would fail of it.
         patience=max(AWAY_SECONDS, settings.lease_seconds),
         # Of a worker that was stopped in the middle of one: who takes its runs over would wait for its locks.

@@ -151,6 +151,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     port, log_path, data_dir = port or _free_port(), folder / "server.log", folder / "data"
     arguments = ["serve", "--no-reload", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--allow-outside"]  # projects in folders of their own share the graphs of the tests
     arguments += flags
     own = {**engine.environment(folder), "PYTHONUNBUFFERED": "1"}
     server = Server(port, launch(arguments, own | env, log_path), log_path, data_dir, engine)

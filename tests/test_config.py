@@ -109,7 +109,7 @@ def test_a_byte_order_mark_is_no_error(write: Write) -> None:
         ({"graphs": GRAPHS, "env": ["A=1"]}, '"env" must be an object of strings or the path'),
         ({"graphs": GRAPHS, "env": {"A": 1}}, '"env.A" must be a string'),
         ({"graphs": GRAPHS, "env": {"A=B": "1"}}, '"env.A=B" is no possible variable'),
-        ({"graphs": GRAPHS, "env": "missing.env"}, "missing.env, which is not a file"),
+        ({"graphs": GRAPHS, "env": "."}, "which is not a file"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name_and_the_key(write: Write, document: Any, said: str) -> None:
@@ -136,6 +136,17 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         load_project(tmp_path / "langgraph.json")
 
 
+def test_the_src_layout_needs_no_installation(write: Write, tmp_path: Path, process_state: None) -> None:
+    """After what the file names: a `src` may hold anything. Without a package around it, it is not meant."""
+    for name in ("lib", "loose"):
+        (tmp_path / name / "src").mkdir(parents=True)
+    (tmp_path / "lib" / "pyproject.toml").touch()
+    apply_environment(load_project(write({"graphs": GRAPHS, "dependencies": ["./lib", "./loose"]})))
+    wanted = [tmp_path, tmp_path / "lib", tmp_path / "loose", tmp_path / "lib" / "src"]
+    assert sys.path[:4] == list(map(str, wanted))
+    assert str(tmp_path / "loose" / "src") not in sys.path
+
+
 def test_env_may_be_a_map(write: Write) -> None:
     assert dict(load_project(write({"graphs": GRAPHS, "env": {"A": "1"}})).env) == {"A": "1"}
 
@@ -144,6 +155,15 @@ def test_env_may_be_a_dotenv_file_beside_the_config(write: Write, tmp_path: Path
     (tmp_path / "my.env").write_text("# note\nexport A=1\nB='two words' # end\nC=${A}2\nEMPTY=\nBARE\n")
     env = load_project(write({"graphs": GRAPHS, "env": "./my.env"})).env
     assert dict(env) == {"A": "1", "B": "two words", "C": "12", "EMPTY": ""}
+
+
+def test_a_dotenv_file_that_is_missing_is_a_warning(write: Write) -> None:
+    """`langgraph dev` starts such a project, and in a container the file is not there."""
+    project = load_project(write({"graphs": GRAPHS, "env": "missing.env"}))
+    assert dict(project.env) == {}
+    (warning,) = project.warnings
+    assert '"env" names' in warning
+    assert "missing.env, which does not exist" in warning
 
 
 def test_without_env_a_dotenv_file_is_not_read(write: Write, tmp_path: Path) -> None:
@@ -247,7 +267,6 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "require_json": True,
         "head_bytes_max": 32 * 1024,
         "receive_timeout_seconds": 15,
-        "outside_paths": False,
     }
 
 

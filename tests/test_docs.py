@@ -12,6 +12,7 @@ from server.api.operation import Operation
 from server.app import OPERATIONS
 from server.cli import dev, serve
 from server.config import PREFIX, Settings
+from server.project_schema import ProjectFile
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -66,8 +67,13 @@ def test_every_setting_says_in_the_code_what_it_does(field: str) -> None:
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_flag_says_in_its_help_what_it_does(flag: str) -> None:
-    options = [option for option in serve.params if flag in (*option.opts, *option.secondary_opts)]
-    assert [bool(getattr(option, "help", None)) for option in options] == [True]
+    options = [
+        option
+        for command in (dev, serve)
+        for option in command.params
+        if flag in (*option.opts, *option.secondary_opts)
+    ]
+    assert {bool(getattr(option, "help", None)) for option in options} == {True}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=operation_id)
@@ -82,6 +88,13 @@ def test_every_operation_is_in_the_openapi_document(operation: Operation) -> Non
 def test_every_operation_is_in_the_table_of_compatibility(operation: Operation) -> None:
     text = (DOCS / "compatibility.md").read_text(encoding="utf-8")
     assert re.search(rf"{re.escape(operation.path)}(?![\w/{{])", text)
+
+
+def test_every_key_of_the_project_file_is_in_the_table_of_compatibility() -> None:
+    text = (DOCS / "compatibility.md").read_text(encoding="utf-8")
+    table = text.partition("## langgraph.json\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(ProjectFile.model_fields)
 
 
 def test_the_openapi_document_refers_to_nothing_that_it_does_not_hold() -> None:

@@ -111,3 +111,4 @@ THREAD_STREAM = Media(
     EventView,
 )
 PAGE = Media("text/html", "A page that needs nothing from the network")
+PROJECT_SCHEMA = Media("application/schema+json", "The JSON schema of langgraph.json, for editors")

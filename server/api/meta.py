@@ -1,5 +1,7 @@
 """Liveness, version and the documents about this API."""
 
+from pathlib import Path
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -8,6 +10,8 @@ from .context import backend, door, http
 from .page import page
 from .prefix import root_of
 from .responses import json
+
+_PROJECT_SCHEMA = Path(__file__).with_name("langgraph.schema.json")
 
 
 async def ok(request: Request) -> Response:
@@ -39,6 +43,11 @@ async def info(request: Request) -> Response:
 async def openapi(request: Request) -> Response:
     """The OpenAPI document, made from the routes and schemas themselves."""
     return json({**door(request).openapi, "servers": [{"url": root_of(request) or "/"}]})
+
+
+async def project_schema(request: Request) -> Response:
+    """The JSON schema of langgraph.json, for editors."""
+    return Response(_PROJECT_SCHEMA.read_bytes(), media_type="application/schema+json")
 
 
 async def docs(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from . import assistants, following, meta, parameters, state, store
 from .cron_routes import CRONS
-from .described import LOCATION, PAGE, THREAD_STREAM
+from .described import LOCATION, PAGE, PROJECT_SCHEMA, THREAD_STREAM
 from .operation import Handler, Operation
 from .run_routes import RUNS
 from .schemas.assistants import (
@@ -48,6 +48,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/info", meta.info, Info),
     Operation("GET", "/openapi.json", meta.openapi, Document),
     Operation("GET", "/docs", meta.docs, PAGE),
+    Operation("GET", "/schema/langgraph.json", meta.project_schema, PROJECT_SCHEMA),
     Operation(
         "POST", "/assistants", assistants.create, AssistantView, AssistantCreate, errors=(400, 404, 409)
     ),

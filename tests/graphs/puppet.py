@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt import ToolNode, ToolRuntime
 from langgraph.types import Send, interrupt
 from scripted import ScriptedChatModel
 from tools import look_up
@@ -15,6 +16,20 @@ from tools import look_up
 
 def furthest(one: int, other: int) -> int:
     return max(one, other)
+
+
+@tool
+def count(to: int, runtime: ToolRuntime) -> str:
+    """Tell of each number on the way."""
+    for number in range(to):
+        runtime.emit_output_delta(number)
+    return "counted"
+
+
+@tool
+def explode() -> str:
+    """Fail."""
+    raise ValueError("tool exploded")
 
 
 class State(MessagesState, total=False):
@@ -78,7 +93,7 @@ def go_on(state: State) -> Any:
 NEXT = ["act", "sub", "tools", END]
 inner = StateGraph(State).add_node("within", perform).add_edge(START, "within").compile()
 builder = StateGraph(State).add_node("act", perform).add_node("sub", inner)
-builder.add_node("tools", ToolNode([look_up]))
+builder.add_node("tools", ToolNode([look_up, count, explode]))
 for node in (START, "act", "sub", "tools"):
     builder.add_conditional_edges(node, go_on, NEXT)
 graph = builder.compile()
