@@ -15,8 +15,8 @@ from typing import Any
 
 from .checkpointer_config import retention_rules
 from .config import Settings, apply_environment, load_settings, load_webhooks, settings_problems
-from .cors_config import cors_rules
 from .errors import ConfigError, StartupError
+from .http_config import http_rules
 from .image_config import image_rules
 from .json_places import Places, path_of, places
 from .project import Project, project_of, read_document, read_text
@@ -35,7 +35,7 @@ Reader = Callable[[Project, Settings], object]
 READERS: dict[str, Reader] = {
     "store": lambda project, _: store_rules(project.path, project.raw.get("store")),
     "checkpointer": lambda project, _: retention_rules(project.path, project.raw.get("checkpointer")),
-    "http": lambda project, settings: cors_rules(project.path, project.raw.get("http"), settings),
+    "http": lambda project, settings: http_rules(project.path, project.raw.get("http"), settings),
     "webhooks": load_webhooks,
     "python_version": lambda project, _: image_rules(project.path, project.raw),
 }
@@ -48,8 +48,15 @@ def _embeddings(project: Project, _: Settings) -> object:
     return index and load_embeddings(index.embed, project.root)
 
 
+def _custom_app(project: Project, settings: Settings) -> object:
+    from .api.custom import load_custom_app
+
+    target = http_rules(project.path, project.raw.get("http"), settings).app
+    return target and load_custom_app(target, project.root)
+
+
 # What else of the user's code a start imports, by the key that names it. Raises StartupError.
-LOADERS: dict[str, Reader] = {"store.index.embed": _embeddings}
+LOADERS: dict[str, Reader] = {"store.index.embed": _embeddings, "http.app": _custom_app}
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,13 @@ async def serve_on(
     settings: Settings,
     flags: Flags,
 ) -> None:
-    rules = http_rules(project.path, project.raw.get("http"), settings, local=is_local(flags.host))
+    rules = http_rules(
+        project.path,
+        project.raw.get("http"),
+        settings,
+        local=is_local(flags.host),
+        studio=flags.studio_url,
+    )
     if flags.role == "worker":
         rules = replace(rules, app=None)  # it serves nobody
     url = "" if sock is None else address_of(flags.host, sock, tls)
