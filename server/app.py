@@ -23,16 +23,20 @@ from .api.prefix import Prefixed
 from .api.responses import client_left, graphwire_error, http_error, unexpected_error
 from .api.routes import OPERATIONS as REST
 from .api.routes import routes
+from .api.traced import Traced
+from .api.turnstile import Limited
 from .backend import Backend, Gate
 from .errors import GraphwireError
 from .http_rules import HttpRules
+from .limits import Turnstile
+from .meters import Meters
 from .mounted import Config, Mounted
 from .protocols import v2
 
 Lend = Callable[[str], AbstractContextManager[None]]
 
 OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
-PROBES = ("/", "/ok", "/info")
+PROBES = ("/", "/ok", "/info", "/metrics")
 
 
 def create_app(config: Config = "langgraph.json", *, allow_outside: bool = False) -> Mounted:
@@ -88,11 +92,13 @@ def _is_on(operation: Operation, rules: HttpRules) -> bool:
 def _app(
     backend: Backend, rules: HttpRules, served: Sequence[BaseRoute], custom: CustomApp | None = None
 ) -> Starlette:
+    known = [*_authentication(backend.gate, rules, custom), *_limited(backend)]
     app = Starlette(
         routes=served,
         middleware=[
-            *surroundings(rules),
-            *around(custom, _authentication(backend.gate, rules, custom), auth_first=rules.auth_first),
+            *_traced(backend),
+            *surroundings(rules, backend),
+            *around(custom, known, auth_first=rules.auth_first),
         ],
         exception_handlers={
             GraphwireError: graphwire_error,
@@ -106,6 +112,21 @@ def _app(
     return app
 
 
+def _traced(backend: Backend) -> list[Middleware]:
+    return [Middleware(Traced, tracing=backend.tracing)] if backend.tracing is not None else []
+
+
+def _limited(backend: Backend) -> list[Middleware]:
+    """What holds callers to their share, inside of what finds out who they are."""
+    if not backend.limits.any:
+        return []
+    return [Middleware(Limited, turnstile=Turnstile(backend.limits), meters=_meters(backend))]
+
+
+def _meters(backend: Backend | None) -> Meters | None:
+    return backend.observed.meters if backend is not None and backend.observed is not None else None
+
+
 def _authentication(gate: Gate | None, rules: HttpRules, custom: CustomApp | None) -> list[Middleware]:
     """Who asks is known from here on. The user's routes are open unless he says otherwise."""
     if gate is None:
@@ -114,10 +135,11 @@ def _authentication(gate: Gate | None, rules: HttpRules, custom: CustomApp | Non
     return [Middleware(Authentication, gate.authenticator, gate.public, open_too)]
 
 
-def surroundings(rules: HttpRules) -> list[Middleware]:
+def surroundings(rules: HttpRules, backend: Backend | None = None) -> list[Middleware]:
     """What every request passes on its way in and out, the outermost first."""
+    access_log = backend is None or backend.access_log
     return [
-        Middleware(Surroundings, logged=rules.logged_headers),
+        Middleware(Surroundings, logged=rules.logged_headers, meters=_meters(backend), access_log=access_log),
         cors(rules.cors),
         # Within CORS, unlike Starlette's own: else a page on another origin could not read a 500.
         Middleware(ServerErrorMiddleware, handler=unexpected_error),

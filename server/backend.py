@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .auth.authenticator import Authenticator
+from .levels import Levels
+from .limits import RequestLimits
+from .meters import Meters
 from .models import Json
 from .services import Services
 from .streaming.broker import Broker
 from .streaming.sse import Rhythm
+from .tracing import Tracing
 
 
 class Readiness(Protocol):
@@ -17,6 +21,17 @@ class Readiness(Protocol):
 
     async def check(self) -> None:
         """Raises NotReady, which says why not."""
+
+
+class Observed(Protocol):
+    """What the server can tell of itself to those who watch it."""
+
+    @property
+    def meters(self) -> Meters:
+        """What was counted."""
+
+    async def levels(self) -> Levels:
+        """What there is now."""
 
 
 class Work(Protocol):
@@ -56,6 +71,10 @@ class Backend:
     send_timeout_seconds: float
     shutdown_grace_seconds: float
     info: Json
+    observed: Observed | None  # None: nothing is counted
+    access_log: bool
+    limits: RequestLimits
+    tracing: Tracing | None  # None: nothing is traced
     gate: Gate | None = None  # None: nobody is asked
 
     @property

@@ -138,7 +138,9 @@ def serve(**flags: Any) -> None:
     CONFIG,
     ENV_FILE,
     HOST,
-    click.option("--port", type=PORT, default=None, help="Port for /ok and /info; none without it."),
+    click.option(
+        "--port", type=PORT, default=None, help="Port for /ok, /info and /metrics; none without it."
+    ),
     JOBS,
     LOG_LEVEL,
     TRACEBACK,
@@ -178,7 +180,7 @@ def configure(flags: Flags) -> tuple[Project, Settings]:
     # A worker serves nobody itself: it works for servers that others reach.
     local = flags.role == "all" and is_local(flags.host)
     settings = load_settings(local=local, jobs_per_worker=flags.jobs, log_level=flags.log_level)
-    logs.configure(settings.log_level, settings.log_json)
+    logs.configure(settings.log_level, settings.log_json, settings.secrets)
     if not flags.lenient:
         refuse(project, allow_outside=flags.allow_outside)
     for odd in (*project.warnings, *(refusals(project, allow_outside=True) if flags.lenient else ())):
@@ -247,10 +249,10 @@ async def serve_on(
     else:
         opened = distributed(project, settings, url=url, role=flags.role)
     async with opened as backend, opened_app(backend, rules, project.root, loopback.open) as app:
-        outside = at_door(build_probes(backend, rules) if flags.role == "worker" else app, rules)
+        outside = build_probes(backend, rules) if flags.role == "worker" else app
         limits = Limits(settings.head_bytes_max, settings.receive_timeout_seconds)
         ready = partial(announce, project, settings, url, flags)
-        server = Server(outside, ready, limits, tls=tls)
+        server = Server(at_door(outside, rules), ready, limits, tls)
         end_on_signals(server, backend.drain, flags.parent)
         await server.serve([] if sock is None else [sock])
     exit_soon()

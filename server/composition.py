@@ -1,7 +1,6 @@
 """An engine and a configuration -> everything that runs over them. It names no concrete engine."""
 
 import asyncio
-import importlib.metadata
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
-from . import __version__, heap
+from . import heap
+from .about import about
 from .backend import Backend, Gate, Readiness
 from .checkpointer_config import retention_rules
 from .config import Settings, load_webhooks
@@ -20,13 +20,16 @@ from .execution.election import Election
 from .execution.executor import Executor, Rules
 from .execution.lanes import Lanes
 from .execution.membership import Membership
+from .execution.observation import Observation
 from .execution.scheduler import Scheduler
 from .execution.supervisor import every, keep_going
 from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
 from .graph.catalog import Catalog
-from .models import Json, PendingLimits
+from .limits import RequestLimits
+from .meters import Meters
+from .models import PendingLimits
 from .project import Project
 from .services import (
     Answers,
@@ -55,6 +58,7 @@ from .services.expiry import Expiry
 from .services.naming import Names
 from .services.roster import Roster
 from .services.ticks import Ticks
+from .services.waiting import Waiting
 from .services.webhook_policy import WebhookPolicy
 from .storage.checkpoints import DatabaseSaver
 from .storage.database import Database
@@ -62,6 +66,8 @@ from .storage.item_store import ItemStore
 from .streaming.broker import Broker
 from .streaming.signals import Signals
 from .streaming.sse import Rhythm
+from .tracing import open_tracing
+from .watching import Watching
 from .webhook_config import signing_keys
 
 T = TypeVar("T")
@@ -70,6 +76,7 @@ Role = Literal["all", "api", "worker"]
 _log = structlog.get_logger(__name__)
 
 FORGET_SECONDS = 60.0  # between two looks for what has outlived its use
+TRACES_SECONDS = 2.0  # that the end waits for the last traces to be sent
 LOOKS = 6  # for dead workers, in a lease
 
 
@@ -109,7 +116,9 @@ async def running(
     policy, webhooks = _webhooks(project, settings, engine)
     services = _services(settings, engine, policy)
     attempts = Attempts(engine.database, engine.broker, engine.signals, settings.run_attempts_max)
-    worker = _worker(settings, engine, attempts, url, role)
+    meters = Meters(engine.catalog.ids) if settings.metrics else None
+    watching = Watching(meters, open_tracing(settings.otel_endpoint))
+    worker = _worker(settings, engine, attempts, watching, url, role)
     catalog = engine.catalog
     await services.assistants.add_automatic(
         [(id_, catalog.name(id_), catalog.description(id_)) for id_ in catalog.ids]
@@ -120,6 +129,7 @@ async def running(
     own = {
         "watch lanes": lambda: engine.lanes.watch(blocking_place),
         "sweep": lambda: sweep(engine.broker, worker),
+        **({"watch the loop": meters.watch_loop} if meters else {}),
     }
     shared = {
         "discard copies": expiry.discard_copies,
@@ -134,10 +144,12 @@ async def running(
     async with _working(settings, engine, attempts, worker, services, role, own, shared):
         heap.freeze()
         try:
-            yield _backend(project, settings, engine, services, worker)
+            yield _backend(project, settings, engine, services, worker, watching)
         finally:
             await worker.drain(settings.shutdown_grace_seconds)
     engine.lanes.close()
+    if watching.tracing is not None:
+        watching.tracing.close(TRACES_SECONDS)
 
 
 @asynccontextmanager
@@ -213,7 +225,9 @@ def _elected(
 def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Services:
     database, broker, signals = engine.doors, engine.broker, engine.signals
     asking = engine.catalog, engine.saver.on(database), engine.off_loop
-    pending = PendingLimits(settings.pending_runs_max, settings.pending_runs_per_identity_max)
+    pending = PendingLimits(
+        settings.pending_runs_max, settings.pending_runs_per_identity_max, settings.runs_per_identity_max
+    )
     cron_limits = CronLimits(settings.cron_interval_seconds_min, settings.crons_per_identity_max)
     threads = Threads(database, broker, signals)
     assistants = Assistants(database, threads, engine.catalog.ids)
@@ -237,16 +251,25 @@ def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Serv
     )
 
 
-def _worker(settings: Settings, engine: Engine, attempts: Attempts, url: str, role: Role) -> Worker:
+def _worker(
+    settings: Settings, engine: Engine, attempts: Attempts, watching: Watching, url: str, role: Role
+) -> Worker:
     rules = Rules(settings.run_timeout_seconds, settings.error_text, settings.keep_partial_answers, url)
-    executor = Executor(engine.catalog, engine.saver, engine.broker, attempts, rules)
+    executor = Executor(engine.catalog, engine.saver, engine.broker, attempts, rules, watching)
     slots = settings.jobs_per_worker if role != "api" else 0
     return Worker(attempts, executor, engine.lanes, engine.signals, slots, engine.poll_seconds)
 
 
 def _backend(
-    project: Project, settings: Settings, engine: Engine, services: Services, worker: Worker
+    project: Project,
+    settings: Settings,
+    engine: Engine,
+    services: Services,
+    worker: Worker,
+    watching: Watching,
 ) -> Backend:
+    database = engine.doors
+    waiting = Waiting(database)
     return Backend(
         services=services,
         work=worker,
@@ -257,7 +280,15 @@ def _backend(
         body_bytes_max=settings.body_bytes_max,
         send_timeout_seconds=settings.send_timeout_seconds,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
-        info=_info(),
+        info=about(),
+        access_log=settings.access_log,
+        tracing=watching.tracing,
+        limits=RequestLimits(
+            settings.request_rate_max, settings.request_burst_max, settings.requests_at_once_max
+        ),
+        observed=Observation(watching.meters, worker, engine.lanes, engine.broker, database, waiting)
+        if watching.meters
+        else None,
         gate=engine.gate,
     )
 
@@ -275,24 +306,3 @@ def _webhooks(project: Project, settings: Settings, engine: Engine) -> tuple[Web
         wait_seconds=settings.webhook_wait_seconds,
     )
     return asked, Webhooks(Outbox(engine.database), Egress(sent), engine.signals, sending)
-
-
-def _info() -> Json:
-    return {
-        "version": __version__,
-        "langgraph_py_version": importlib.metadata.version("langgraph"),
-        "flags": {
-            "assistants": True,
-            "crons": True,
-            "langsmith": False,
-            "langsmith_tracing_replicas": False,
-            "langsmith_tracing_session_on_runs": False,
-        },
-        "host": {
-            "kind": "self-hosted",
-            "project_id": None,
-            "host_revision_id": None,
-            "revision_id": None,
-            "tenant_id": None,
-        },
-    }

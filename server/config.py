@@ -6,11 +6,14 @@ Nothing here imports LangGraph or LangChain: `apply_environment` must come befor
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
+import orjson
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
@@ -107,6 +110,15 @@ class Settings(HttpSettings):
     log_json: bool = Field(default=False, validation_alias="LOG_JSON")
     """One JSON object a line instead of text for people."""
 
+    access_log: bool = True
+    """Whether there is a line in the log for every request; of probes at level DEBUG only."""
+
+    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where traces are sent (OTLP over HTTP), with the extra `otel`; none without it."""
+
+    metrics: bool = True
+    """Whether the server counts what it does, for `GET /metrics`."""
+
     run_timeout_seconds: Seconds = Field(default=86_400, validation_alias="BG_JOB_TIMEOUT_SECS")
     """Longest time one run may take."""
 
@@ -154,6 +166,18 @@ class Settings(HttpSettings):
     pending_runs_per_identity_max: Count = 1_000
     """Runs of one caller that may wait before new ones are refused."""
 
+    runs_per_identity_max: Annotated[int, Field(ge=0)] = 0
+    """Runs of one caller that may wait or run before new ones are refused; 0: no limit."""
+
+    request_rate_max: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """Requests a second of one caller, before more are refused; 0: no limit."""
+
+    request_burst_max: Count = 100
+    """Requests of one caller that may come at once after a silence, where there is a rate."""
+
+    requests_at_once_max: Annotated[int, Field(ge=0)] = 0
+    """Requests of one caller that may be under way, open streams included; 0: no limit."""
+
     crons_per_identity_max: Count = 1_000
     """Crons that one caller may have."""
 
@@ -191,6 +215,13 @@ class Settings(HttpSettings):
     """Webhooks that are sent at the same time; a quarter of them to one receiver."""
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be printed: values of fields that are not shown, and the passwords in them."""
+        hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
+        values = [str(value) for name in hidden if (value := getattr(self, name))]
+        return tuple(part for value in values for part in (value, *_secret_parts(value)))
+
+    @property
     def distributed(self) -> bool:
         """Whether several processes may share the work: PostgreSQL and Redis instead of SQLite and memory."""
         return bool(self.database_uri and self.redis_uri)
@@ -199,6 +230,20 @@ class Settings(HttpSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+
+def _secret_parts(value: str) -> list[str]:
+    """What of a secret may stand alone: the password of a URL, one key of several."""
+    try:
+        found = orjson.loads(value)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return [str(key) for key in found.values()]
+    with suppress(ValueError):
+        if password := urlsplit(value).password:
+            return [password]
+    return value.split()
 
 
 def load_settings(*, local: bool = False, **flags: Any) -> Settings:

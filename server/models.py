@@ -192,16 +192,18 @@ class RunRequest:
     run_id: str | None = None  # the name that the client gives the run
     idempotency_key: str | None = None
     arrived_at: str = ""  # when the call came in
+    traceparent: str = ""  # the span that asks (W3C Trace Context)
     cron_id: str | None = None  # which cron asks
     headers: Json = field(default_factory=dict)  # of the call, for `configurable`: http.configurable_headers
 
 
 @dataclass(frozen=True, slots=True)
 class PendingLimits:
-    """How many runs may wait: in all, and of one caller."""
+    """How many runs may wait: in all, and of one caller; and how many of one may wait or run, 0: all."""
 
     total: int
     per_identity: int
+    active_per_identity: int = 0
 
 
 @dataclass(frozen=True, slots=True)

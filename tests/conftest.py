@@ -9,6 +9,7 @@ os.environ.setdefault("FAULT_SEED", str(random.randrange(2**32)))
 pytest_plugins = [
     "fix_engine",
     "fix_server",
+    "fix_collector",
     "fix_gate",
     "fix_openai",
     "fix_receiver",

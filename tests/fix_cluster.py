@@ -12,7 +12,7 @@ from fix_postgres import Postgres
 from fix_proxy import Proxy
 from fix_redis import Redis
 from fix_rows import Rows
-from fix_server import CONFIG, Server, start, stop
+from fix_server import CONFIG, Server, free_port, start, stop
 
 STOP_SECONDS = 30.0
 
@@ -51,11 +51,18 @@ class Worker:
     def __init__(self, folder: Path, config: Path, env: dict[str, str]) -> None:
         folder.mkdir(parents=True)
         self._config, self._env, self._log_path = config, env, folder / "server.log"
+        self._port = free_port()
         self.restart()
 
     def restart(self) -> None:
         """After it was killed or stopped."""
-        self.process = fork(["worker", "--config", str(self._config)], self._env, self._log_path)
+        flags = ["--config", str(self._config), "--port", str(self._port)]
+        self.process = fork(["worker", *flags], self._env, self._log_path)
+
+    @property
+    def probes(self) -> Server:
+        """What it shows of itself."""
+        return Server(self._port, self.process, self._log_path, self._log_path.parent)
 
     @property
     def pid(self) -> int:

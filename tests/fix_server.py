@@ -133,7 +133,7 @@ def run_of(response: wire.Response) -> str:
     return location
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -149,7 +149,7 @@ def start(
 ) -> Server:
     """Start a server and wait until it answers. In the same folder it finds the data of the one before."""
     folder.mkdir(parents=True, exist_ok=True)
-    port, log_path, data_dir = port or _free_port(), folder / "server.log", folder / "data"
+    port, log_path, data_dir = port or free_port(), folder / "server.log", folder / "data"
     arguments = ["serve", "--no-reload", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--allow-outside"]  # projects in folders of their own share the graphs of the tests
     arguments += flags

@@ -228,6 +228,13 @@ def test_an_empty_environment_gives_the_documented_defaults(no_settings: pytest.
         "jobs_per_worker": 512,
         "log_level": "INFO",
         "log_json": False,
+        "access_log": True,
+        "metrics": True,
+        "otel_endpoint": None,
+        "runs_per_identity_max": 0,
+        "request_rate_max": 0,
+        "request_burst_max": 100,
+        "requests_at_once_max": 0,
         "run_timeout_seconds": 86_400,
         "run_attempts_max": 3,
         "shutdown_grace_seconds": 25,
@@ -364,3 +371,19 @@ def test_a_project_cannot_be_changed(write: Write) -> None:
     project: Project = load_project(write({"graphs": GRAPHS, "env": {"A": "1"}}))
     with pytest.raises(TypeError):
         project.env["A"] = "2"  # type: ignore[index]
+
+
+def test_what_must_not_be_printed_is_known_with_its_parts(no_settings: pytest.MonkeyPatch) -> None:
+    no_settings.setenv("DATABASE_URI", "postgresql://u:pass-word-1@db/x")
+    no_settings.setenv("REDIS_URI", "redis://:pass-word-2@cache")
+    no_settings.setenv("GRAPHWIRE_WEBHOOK_SECRET", "first-secret-of-some first-and-a-second-one")
+    no_settings.setenv("GRAPHWIRE_API_KEYS", '{"alice": "a long secret of alice"}')
+    known = load_settings().secrets
+    for secret in (
+        "pass-word-1",
+        "pass-word-2",
+        "first-secret-of-some",
+        "first-and-a-second-one",
+        "a long secret of alice",
+    ):
+        assert secret in known

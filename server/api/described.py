@@ -4,6 +4,7 @@ from ..models import Json
 from .operation import Media
 from .paging import NEXT, TOTAL
 from .schemas.events import EventView
+from .schemas.meta import MetricsView
 
 LOCATION, CONTENT_LOCATION = "location", "content-location"
 REQUEST_ID, RETRY_AFTER = "x-request-id", "retry-after"
@@ -53,7 +54,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     415: ("NotJson", "The body is not JSON, or does not say so"),
     422: ("Invalid", "A value breaks a rule: each line of the text begins with its field"),
     424: ("NotAGraph", "The factory of the graph made something else"),
-    429: ("TooMany", "Too many runs of this caller are waiting"),
+    429: ("TooMany", "Too many requests, or too many runs, of this caller"),
     500: ("Failed", "A defect of the server, or of the code that authenticates: the log tells of it"),
     502: ("EmbeddingFailed", "The embeddings of the store failed"),
     503: ("Overloaded", "The server is at a limit, or not ready, or its database is out of reach"),
@@ -109,6 +110,12 @@ THREAD_STREAM = Media(
     ' `{"state", "thread_id"}` when the state was changed. Ends when the thread is deleted.\n\n'
     + _RUN_EVENTS,
     EventView,
+)
+METRICS = Media(
+    "text/plain",
+    "Metrics in the format of Prometheus; with `format=json` a short form. docs/operations.md",
+    example="# TYPE graphwire_slots_used gauge\ngraphwire_slots_used 3.0\n",
+    as_json=MetricsView,
 )
 PAGE = Media("text/html", "A page that needs nothing from the network")
 PROJECT_SCHEMA = Media("application/schema+json", "The JSON schema of langgraph.json, for editors")

@@ -15,24 +15,30 @@ _PROJECT_SCHEMA = Path(__file__).with_name("langgraph.schema.json")
 
 
 async def ok(request: Request) -> Response:
-    """The server answers; with `check_db`, it is ready for requests as well: else 503. So while it stops."""
+    """The server answers; with `check_db`, it is ready for requests as well: else 503. So while it stops.
+
+    With `live` it is 200 as long as the process answers, also while it stops: nobody should end it for that.
+    """
     if "meta" in http(request).disabled:
         return json({"ok": True})
+    if _flag(request, "live"):
+        return json({"ok": True, "services": {}})
     if backend(request).draining:
         raise Overloaded("The server is stopping.")
-    if _flag(request.query_params.get("check_db", "0")):
+    if _flag(request, "check_db"):
         await backend(request).health.check()
     return json({"ok": True, "services": {}})
 
 
-def _flag(text: str) -> bool:
+def _flag(request: Request, name: str) -> bool:
     """Every whole number but 0 is yes (contract/resources.md 2); the reference does not know the words."""
+    text = request.query_params.get(name, "0")
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
         return int(text) != 0
     except ValueError:
-        raise RequestError("check_db: must be a whole number") from None
+        raise RequestError(f"{name}: must be a whole number") from None
 
 
 async def info(request: Request) -> Response:

@@ -128,7 +128,9 @@ class _Schemas:
 
 def _shapes(operation: Operation) -> list[Any]:
     found = [*operation.answers.values(), operation.body]
-    shapes = [shape.events if isinstance(shape, Media) else shape for shape in found]
+    shapes: list[Any] = []
+    for shape in found:
+        shapes += [shape.events, shape.as_json] if isinstance(shape, Media) else [shape]
     return [shape for shape in shapes if shape is not None]
 
 
@@ -182,10 +184,11 @@ def _answer(operation: Operation, answer: Any, schemas: _Schemas) -> Json:
     if isinstance(answer, Media):
         content: Json = {"schema": schemas.of(answer.events) if answer.events else {"type": "string"}}
         content |= {} if answer.example is None else {"example": answer.example}
+        others = {"application/json": {"schema": schemas.of(answer.as_json)}} if answer.as_json else {}
         return {
             "description": answer.description,
             "headers": headers,
-            "content": {answer.media_type: content},
+            "content": {answer.media_type: content, **others},
         }
     schema = schemas.of(answer, selected=operation.selects)
     return {

@@ -12,6 +12,7 @@ from ..http_rules import GROUPS
 from ..models import Json
 
 Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
+UNLIMITED = ("/", "/ok")  # may be asked for by anybody at any time
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -25,12 +26,16 @@ def group_of(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An answer that is not JSON: its type, what it holds, and, of a stream, of what and how it looks."""
+    """An answer that is not JSON: its type, what it holds, and, of a stream, of what and how it looks.
+
+    `as_json`: what it is for those who ask for JSON.
+    """
 
     media_type: str
     description: str
     events: type[BaseModel] | None = None
     example: str | None = None
+    as_json: type[BaseModel] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Operation:
     def failures(self) -> list[int]:
         """The statuses of errors: the named ones and those that every operation of its kind can give."""
         found = set(self.errors)
+        if self.path not in UNLIMITED:
+            found.add(429)  # a caller who asks too often
         if self.body is not None:
             found |= {413, 415, 422}  # larger than allowed; not JSON; not of this shape
         if "{" in self.path:

@@ -30,6 +30,19 @@ CHECK: Query = {
         "type": "integer",
         "default": 0,
         "description": "Whether to ask the database and its disk too: every number but 0",
+    },
+    "live": {
+        "type": "integer",
+        "default": 0,
+        "description": "Whether only to say that the process lives, also while it stops: every number but 0",
+    },
+}
+METRICS: Query = {
+    "format": {
+        "type": "string",
+        "enum": ["prometheus", "json"],
+        "default": "prometheus",
+        "description": "`json` for the short form; whatever else is said means `prometheus`",
     }
 }
 ACTION: Query = {

@@ -165,5 +165,5 @@ async def client_left(request: Request, error: Exception) -> Response:
 
 async def unexpected_error(request: Request, error: Exception) -> Response:
     """A defect: the caller learns nothing of it, the log everything."""
-    _log.error("request failed", path=request.url.path, exc_info=error)
+    _log.error("request failed", path=request.scope["path"], exc_info=error)
     return json({"detail": "Internal Server Error"}, 500)

@@ -7,9 +7,9 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from . import assistants, following, meta, parameters, state, store
+from . import assistants, following, meta, metrics, parameters, state, store
 from .cron_routes import CRONS
-from .described import LOCATION, PAGE, PROJECT_SCHEMA, THREAD_STREAM
+from .described import LOCATION, METRICS, PAGE, PROJECT_SCHEMA, THREAD_STREAM
 from .operation import Handler, Operation
 from .run_routes import RUNS
 from .schemas.assistants import (
@@ -46,6 +46,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/", meta.ok, Ok, errors=(400, 503), query=parameters.CHECK),
     Operation("GET", "/ok", meta.ok, Ok, errors=(400, 503), query=parameters.CHECK),
     Operation("GET", "/info", meta.info, Info),
+    Operation("GET", "/metrics", metrics.metrics, METRICS, errors=_MISSING, query=parameters.METRICS),
     Operation("GET", "/openapi.json", meta.openapi, Document),
     Operation("GET", "/docs", meta.docs, PAGE),
     Operation("GET", "/schema/langgraph.json", meta.project_schema, PROJECT_SCHEMA),

@@ -20,6 +20,8 @@ from ..clock import seconds
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
+from ..logs import bind
+from ..meters import HANDED_OVER, RunMeter
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
 from ..services.endings import cancelled
@@ -27,11 +29,13 @@ from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import DatabaseSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
+from ..tracing import RunSpan
+from ..watching import Watching
 from .asides import Asides
 from .failures import describe_failure
 from .overheard import Overheard, Tell
 from .partial import Unfinished
-from .run_config import graph_input, runnable_config, user_of
+from .run_config import graph_input, ids, runnable_config, user_of
 from .stream_modes import LIVE_MODES, Translator, announces_interrupt, root_interrupts
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +54,8 @@ class Attempt:
     announced: dict[str, Any] = field(default_factory=dict)  # the interrupts themselves, by id
     control: RunControl = field(default_factory=RunControl)  # asks the graph to end after the step at hand
 
+    meter: RunMeter | None = None  # what it does is counted, if anything is
+    span: RunSpan | None = None  # and traced
     unfinished: Unfinished = field(default_factory=Unfinished)  # what models are saying
     asides: Asides = field(init=False)  # what only protocol v2 shows
 
@@ -75,18 +81,30 @@ class Executor:
     """Executes attempts on the lane it is called on; many at a time."""
 
     def __init__(
-        self, catalog: Catalog, saver: DatabaseSaver, broker: Broker, attempts: Attempts, rules: Rules
+        self,
+        catalog: Catalog,
+        saver: DatabaseSaver,
+        broker: Broker,
+        attempts: Attempts,
+        rules: Rules,
+        watching: Watching,
     ) -> None:
         self._catalog = catalog
         self._saver = saver
         self._broker = broker
         self._attempts = attempts
         self._rules = rules
+        self._meters, self._tracing = watching.meters, watching.tracing
 
     async def execute(self, attempt: Attempt) -> None:
         """Run it to its end. Never raises: whatever user code throws becomes the run's outcome."""
         run = attempt.run
         asker.set(run.run_id)
+        if self._tracing is not None:
+            attempt.span = self._tracing.begin_run(run)
+        bind(**ids(run), trace_id=attempt.span.trace_id if attempt.span else None)
+        if self._meters is not None:
+            attempt.meter = self._meters.begin(run)
         try:
             await self._begin(attempt)
             outcome: Outcome | None = await self._outcome(attempt)
@@ -95,6 +113,8 @@ class Executor:
         attempt.cancellable = False
         if outcome is not None and not attempt.handed_over:
             await self.finish(attempt, outcome)
+        else:
+            self._ended(attempt, HANDED_OVER)
 
     async def _begin(self, attempt: Attempt) -> None:
         """Begin the log, also of a run that is stopped meanwhile: how it ended is told there."""
@@ -116,10 +136,18 @@ class Executor:
         if outcome.status in (RunStatus.error, RunStatus.timeout) and outcome.error:
             last.append(Entry("error", encode(outcome.error)))
         await self._attempts.finish(attempt.run, outcome, last)
+        self._ended(attempt, outcome.status)
+
+    def _ended(self, attempt: Attempt, status: str) -> None:
+        if self._meters is not None and attempt.meter is not None:
+            self._meters.end(attempt.meter, status)
+        if attempt.span is not None:
+            attempt.span.end(status)
 
     async def abandoned(self, attempt: Attempt) -> None:
         """End an attempt whose code does not let itself be cancelled; what it still does has no effect."""
         run = attempt.run
+        bind(**ids(run))
         if not attempt.begun:
             await self._broker.begin(run.run_id, run.thread_id, run.attempt)
         try:
@@ -171,6 +199,8 @@ class Executor:
         entries += attempt.asides.of(namespace, mode, chunk)
         if mode == "messages":
             attempt.unfinished.hear(*chunk)
+        if attempt.meter is not None:
+            attempt.meter.heard(mode)
         # An interrupt must not be seen before its status is committed: a fast answer would meet a busy
         # thread. Tokens of nodes beside it flow on; what tells of state keeps its order.
         attempt.announced.update(root_interrupts(namespace, mode, chunk))
@@ -186,12 +216,13 @@ class Executor:
         run, modes = attempt.run, translator.graph_modes
         subgraphs = translator.recorded or run.kwargs["subgraphs"]
         arguments = {**await self._arguments(run), "subgraphs": subgraphs, "control": attempt.control}
+        arguments["config"]["callbacks"] = callbacks = list(attempt.span.callbacks if attempt.span else ())
         if translator.overhears:
             loop, hear = asyncio.get_running_loop(), partial(self._hear, attempt, translator)
             tell: Tell = partial(loop.call_soon_threadsafe, hear)
-            arguments["config"]["callbacks"] = [Overheard(tell)]
+            callbacks.append(Overheard(tell))
         elif translator.root is not None:
-            arguments["config"]["callbacks"] = [translator.root.nodes]
+            callbacks.append(translator.root.nodes)
         if "events" in translator.modes:
             arguments["stream_mode"] = modes or ["values"]
             async for item in graph.astream_events(version="v2", **arguments):
@@ -237,9 +268,7 @@ class Executor:
         except Exception as unreadable:  # reducers, edges and state classes are user code
             if failure is None:
                 raise
-            _log.warning(
-                "the state of a failed run cannot be read", run_id=attempt.run.run_id, exc_info=unreadable
-            )
+            _log.warning("the state of a failed run cannot be read", exc_info=unreadable)
             return self._failed(attempt, failure)
         values = encode(snapshot.values) if snapshot.created_at else None
         pending = encode(interrupts_by_task(snapshot))
@@ -260,14 +289,15 @@ class Executor:
 
     def _failed(self, attempt: Attempt, failure: BaseException) -> Outcome:
         """The outcome of a run that did not come to its end."""
-        run = attempt.run
         if attempt.stop and isinstance(failure, asyncio.CancelledError | Superseded):
             return cancelled(*attempt.stop)
         if isinstance(failure, TimeoutError) and _is_limit(failure):
             text = f"the run took longer than {self._rules.timeout_seconds:g} seconds"
             error = {"error": "TimeoutError", "message": text}
             return Outcome(RunStatus.timeout, ThreadStatus.error, error=error, reason=text)
-        _log.error("run failed", run_id=run.run_id, graph=run.graph_id, exc_info=failure)
+        _log.error("run failed", exc_info=failure)
+        if attempt.span is not None:
+            attempt.span.failed(failure)
         error = describe_failure(failure, self._rules.error_text)
         return Outcome(RunStatus.error, ThreadStatus.error, error=error)
 

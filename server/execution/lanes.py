@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from .. import loops
+from ..levels import Pool
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -145,6 +146,10 @@ class Threads(ThreadPoolExecutor):
         finally:
             self._max_workers -= 1
 
+    def pool(self) -> Pool:
+        idle: int = self._idle_semaphore._value
+        return Pool(max(0, len(self._threads) - idle), self._max_workers, self._work_queue.qsize())
+
 
 class Lanes:
     """Finds a lane for a graph. Used from the loop that serves HTTP only."""
@@ -207,6 +212,14 @@ class Lanes:
                 "a graph blocks its event loop: use await, or a synchronous node",
                 **{"graph": lane.name, **found},
             )
+
+    def blocked(self) -> dict[str, float]:
+        """For how many seconds the loops of a graph have not answered: of each the one that is worst."""
+        return {name: max(lane.blocked_seconds for lane in lanes) for name, lanes in self._lanes.items()}
+
+    def pool(self) -> Pool:
+        """The threads of synchronous nodes."""
+        return self._pool.pool()
 
     def close(self) -> None:
         """Take no more synchronous work. Threads are daemons: what hangs in them ends with the process."""

@@ -38,6 +38,18 @@ def runnable_config(run: Run, url: str) -> Json:
     return config
 
 
+def ids(run: Run) -> dict[str, str | None]:
+    """What every line of the log says of a run, also those of its graph's own code."""
+    asked = run.kwargs["config"].get("configurable", {})
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "graph_id": run.graph_id,
+        "request_id": asked.get("langgraph_request_id"),
+        "identity": run.identity,
+    }
+
+
 def user_of(run: Run) -> User | None:
     """In whose name it runs, as graphs know a user (contract/resources.md 10.1)."""
     found = run.kwargs["config"].get("configurable", {}).get("langgraph_auth_user")

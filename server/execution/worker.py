@@ -100,6 +100,11 @@ class Worker:
         return min(left, self._poll_seconds) if left > 0 else self._poll_seconds
 
     @property
+    def slots(self) -> tuple[int, int]:
+        """How many runs are executed here, and how many could be."""
+        return len(self._active), self._slots
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is being executed."""
         return not self._active

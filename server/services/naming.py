@@ -67,7 +67,7 @@ def _names(request: RunRequest) -> list[str]:
 
 def _fingerprint(thread_id: str | None, request: RunRequest) -> str:
     asked = {field.name: getattr(request, field.name) for field in fields(request)}
-    asked.update(thread_id=thread_id, run_id=None, idempotency_key=None, arrived_at=None)
+    asked.update(thread_id=thread_id, run_id=None, idempotency_key=None, arrived_at=None, traceparent=None)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

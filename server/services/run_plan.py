@@ -130,4 +130,5 @@ def _kwargs(request: RunRequest, config: Json, context: Json, temporary: bool) -
         "resumable": request.stream_resumable,
         "checkpoint_during": request.durability != "exit",
         "durability": request.durability,
+        **({"traceparent": request.traceparent} if request.traceparent else {}),
     }

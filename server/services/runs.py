@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..clock import new_id, now
-from ..errors import Conflict, NotFound, Overloaded, TooMany
+from ..errors import Conflict, NotFound
 from ..models import (
     Assistant,
     Caller,
@@ -23,7 +23,7 @@ from ..storage.database import Database, Tx
 from ..storage.locks import lock, lock_thread
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
-from . import naming, run_plan
+from . import naming, run_plan, shares
 from .admission import (
     STOP_SECONDS,
     STOP_WAIT_SECONDS,
@@ -184,11 +184,12 @@ class Runs:
         if request.run_id and (reason := names.take_early_cancel(tx, run_id)) is not None:
             return self._stillborn(tx, run, reason)
         displaced = admit(tx, on, run_id, request.multitask_strategy) if thread_id else Displaced()
+        shares.check(tx, caller, self._pending)
         free = request.after_seconds <= 0 and not (thread_id and statements.has_active(tx, on))
         if starter is not None and free:
             run = replace(run, status=RunStatus.running, attempt=1, worker_id=starter.worker_id)
         else:
-            self._check_room(tx, caller)
+            shares.check_room(tx, caller, self._pending)
         statements.add(tx, run)
         told = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
         threads.begin_run(tx, on, {**metadata, **told}, at)
@@ -210,13 +211,6 @@ class Runs:
         if used or statements.get(tx, None, request.run_id):
             raise Conflict(f"run_id: there is a run {request.run_id} already")
         return request.run_id
-
-    def _check_room(self, tx: Tx, caller: Caller) -> None:
-        """Raises TooMany or Overloaded when nobody else may wait (reliability A11)."""
-        if statements.count_pending_of(tx, caller.identity) >= self._pending.per_identity:
-            raise TooMany(f"{self._pending.per_identity} of your runs are waiting; try again later")
-        if statements.count_pending(tx) >= self._pending.total:
-            raise Overloaded(f"{self._pending.total} runs are waiting; try again later")
 
     def _stillborn(self, tx: Tx, run: Run, reason: str) -> Admitted:
         """A run whose cancel came first: it has ended when it is admitted, and its thread is not touched."""

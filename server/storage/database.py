@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigError, StorageFull
+from ..levels import Pool
 
 Tx = Connection
 T = TypeVar("T")
@@ -53,6 +54,9 @@ class Database(Protocol):
         """`read` from a lane. Where a small read takes less time than the way to another thread and back,
         it is made on the thread that calls, which gets a connection of its own."""
 
+    def pool(self) -> Pool:
+        """The connections, and how many units of work wait for one."""
+
 
 @dataclass(slots=True)
 class _Job:
@@ -69,6 +73,7 @@ class SqliteDatabase:
             f"sqlite:///{path}",
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",  # transactions are ours to begin and end
+            hide_parameters=True,  # users' data, in the texts of errors and so in the log
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
             connect_args={"check_same_thread": False, "cached_statements": 512},
@@ -108,6 +113,10 @@ class SqliteDatabase:
         if getattr(self._local, "connection", None) is None:
             self._connect()
         return self._read(work)
+
+    def pool(self) -> Pool:
+        waiting = self._jobs.qsize() + self._readers._work_queue.qsize()
+        return Pool(READERS + 1, READERS + 1, waiting)  # they are opened at the start, and never closed
 
     def close(self) -> None:
         """Commit what waits, then close. Later work never runs."""

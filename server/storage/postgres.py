@@ -22,8 +22,10 @@ from psycopg import errors as pg
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
 from ..errors import ConfigError, GraphwireError, Invalid, StorageFull, StorageUnavailable
+from ..levels import Pool
 from .database import Tx
 from .turns import Reach, Turn
 
@@ -83,8 +85,8 @@ class PostgresDatabase:
             raise ConfigError(f"{schema!r} cannot be a schema: lower-case letters, digits and _ only")
         try:
             url = make_url(uri).set(drivername="postgresql+psycopg")
-        except Exception as failure:
-            raise ConfigError("DATABASE_URI: is not the address of a PostgreSQL database") from failure
+        except Exception:  # not as the cause: its text has parts of the address
+            raise ConfigError("DATABASE_URI: is not the address of a PostgreSQL database") from None
         self.schema = schema
         self._patience = patience
         self.engine = create_engine(
@@ -94,6 +96,7 @@ class PostgresDatabase:
             pool_timeout=patience,
             pool_use_lifo=True,
             isolation_level="AUTOCOMMIT",  # transactions are ours to begin and end
+            hide_parameters=True,  # users' data, in the texts of errors and so in the log
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
             connect_args={
@@ -154,6 +157,10 @@ class PostgresDatabase:
         for threads in self._all_threads:
             threads.shutdown()
         self.engine.dispose()
+
+    def pool(self) -> Pool:
+        waiting = sum(threads._work_queue.qsize() for threads in self._all_threads)
+        return Pool(cast(QueuePool, self.engine.pool).checkedout(), self._connections, waiting)
 
     async def forget_marks(self) -> None:
         """Throw away the marks of connections that are long gone."""

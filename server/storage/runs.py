@@ -31,6 +31,14 @@ _has_active = select(runs.c.seq).where(_of_thread, runs.c.status.in_(_ACTIVE)).l
 _count = select(func.count()).where(_of_thread)
 _count_pending = select(func.count()).where(runs.c.status == RunStatus.pending)
 _count_pending_of = _count_pending.where(runs.c.identity == bindparam("of_identity"))
+_count_active_of = select(func.count()).where(
+    runs.c.status.in_(_ACTIVE), runs.c.stop.is_(None), runs.c.identity == bindparam("of_identity")
+)
+_count_by_graph = (
+    select(runs.c.graph_id, func.count().label("number"))
+    .where(runs.c.status == bindparam("of_status"))
+    .group_by(runs.c.graph_id)
+)
 _newest = select(*_COLUMNS).where(_of_thread).order_by(runs.c.seq.desc()).limit(1)
 _ended_before = (
     select(runs.c.seq)
@@ -120,6 +128,28 @@ def count_pending(tx: Tx) -> int:
 def count_pending_of(tx: Tx, identity: str) -> int:
     """How many runs of one caller wait."""
     return tx.execute(_count_pending_of, {"of_identity": identity}).scalar_one()
+
+
+def count_active_of(tx: Tx, identity: str) -> int:
+    """How many runs of one caller wait or run, without those that are being stopped."""
+    return tx.execute(_count_active_of, {"of_identity": identity}).scalar_one()
+
+
+def count_by_graph(tx: Tx, status: RunStatus) -> dict[str, int]:
+    """How many runs of each graph have a status."""
+    return {row.graph_id: row.number for row in tx.execute(_count_by_graph, {"of_status": status})}
+
+
+def waits(tx: Tx, at: str) -> tuple[str | None, str | None, str | None]:
+    """Since when those wait that are due: the first, the one in the middle, the first that may start."""
+    due = runs.c.status == RunStatus.pending, runs.c.due_at <= at
+    count = tx.execute(select(func.count()).where(*due)).scalar_one()
+    if not count:
+        return None, None, None
+    ordered = select(runs.c.due_at).where(*due).order_by(runs.c.due_at).limit(1)
+    first, middle = (tx.execute(ordered.offset(place)).scalar() for place in (0, count // 2))
+    free = select(func.min(runs.c.due_at)).where(*_due(at))
+    return first, middle, tx.execute(free).scalar()
 
 
 def newest(tx: Tx, thread_id: str) -> Run | None:

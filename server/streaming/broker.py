@@ -145,6 +145,9 @@ class Broker(Protocol):
     def expire(self) -> None:
         """Forget the logs that ended long enough ago."""
 
+    def held(self) -> tuple[int, int]:
+        """How many logs are in the memory of this process, and their bytes."""
+
     def cut(self) -> None:
         """Let every reader, present and future, raise `Cut` when it has read what there is."""
 

@@ -250,6 +250,9 @@ class Logs:
         with self._lock:
             self._expire()
 
+    def held(self) -> tuple[int, int]:
+        return len(self._logs), self._bytes
+
     def _make_room(self, log: Log) -> None:
         """Too much in all: finished logs go first, then the oldest entries of the log that grows."""
         self._expire()

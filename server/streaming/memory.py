@@ -63,3 +63,6 @@ class MemoryBroker:
 
     def expire(self) -> None:
         self._logs.expire()
+
+    def held(self) -> tuple[int, int]:
+        return self._logs.held()

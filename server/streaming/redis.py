@@ -274,6 +274,9 @@ class RedisBroker:
     def expire(self) -> None:
         self._logs.expire()
 
+    def held(self) -> tuple[int, int]:
+        return self._logs.held()
+
     def cut(self) -> None:
         self._logs.cut()
 

@@ -103,6 +103,7 @@ def test_meanwhile_the_server_says_that_it_is_not_ready_and_still_answers(serve:
     for path in ("/ok", "/"):
         answer = server.request("GET", path)
         assert (answer.status, answer.json()) == (503, {"detail": "The server is stopping."})
+    assert server.request("GET", "/ok?live=1").status == 200  # who is stopping need not be killed
     assert server.get(run)["status"] == "running"
     assert server.request("GET", "/info").status == 200
     node.finish()

@@ -26,6 +26,49 @@ class Info(BaseModel):
     host: dict[str, Any] = Field(description="Where it runs: `kind`, and ids that only hosted servers have")
 
 
+class QueueView(BaseModel):
+    """The runs of all processes. Null: none waits, or the database does not tell."""
+
+    n_pending: int | None = Field(description="How many wait")
+    n_running: int | None = Field(description="How many run")
+    pending_runs_wait_time_max_secs: float | None = Field(description="How long the first waits that is due")
+    pending_runs_wait_time_med_secs: float | None = Field(description="How long the one in the middle waits")
+    pending_unblocked_runs_wait_time_max_secs: float | None = Field(
+        description="How long the first waits that waits for a free slot only"
+    )
+
+
+class RouteView(BaseModel):
+    """How often something was asked for, and answered with a status."""
+
+    method: str = Field(description="The method")
+    path: str = Field(description="The route: ids are names in braces")
+    status: int = Field(description="The status of the answer; 0: there was none")
+    count: int = Field(description="How often")
+
+
+class RequestsView(BaseModel):
+    """What this process was asked."""
+
+    http_requests_total: list[RouteView] = Field(description="Requests that are over")
+
+
+class WorkersView(BaseModel):
+    """How many runs this process can execute at the same time."""
+
+    max: int = Field(description="In all")
+    active: int = Field(description="As many as it executes")
+    available: int = Field(description="As many more as it could")
+
+
+class MetricsView(BaseModel):
+    """The short form of the metrics (contract/resources.md 2)."""
+
+    queue: QueueView = Field(description="What waits and runs")
+    api: RequestsView = Field(description="What was asked")
+    workers: WorkersView = Field(description="What executes")
+
+
 class Problem(BaseModel):
     """Every error of every operation."""
 

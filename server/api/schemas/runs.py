@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...models import Run, RunRequest, RunSelection, RunStatus
+from ...tracing import traceparent
 from .base import NAMES_MAX, Body, Metadata, UuidText
 from .meta import Failure, Timestamp, Uuid
 from .results import KwargsView
@@ -155,6 +156,7 @@ class RunCreate(RunSettings):
         """The request for the services."""
         modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
         return RunRequest(
+            traceparent=traceparent.get(),
             assistant_id=self.assistant_id,
             input=self.input,
             command=None if self.command is None else self.command.said(),
@@ -260,7 +262,7 @@ def run_view(run: Run) -> dict[str, Any]:
         "assistant_id": run.assistant_id,
         "metadata": run.metadata,
         "status": run.status,
-        "kwargs": run.kwargs,
+        "kwargs": {key: run.kwargs[key] for key in run.kwargs if key != "traceparent"},
         "multitask_strategy": run.multitask_strategy,
         "created_at": max(run.created_at, run.due_at),
         "updated_at": run.updated_at,
