@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .auth_config import auth_rules
 from .checkpointer_config import retention_rules
 from .config import Settings, apply_environment, load_settings, load_webhooks, settings_problems
 from .errors import ConfigError, StartupError
@@ -36,6 +37,7 @@ READERS: dict[str, Reader] = {
     "store": lambda project, _: store_rules(project.path, project.raw.get("store")),
     "checkpointer": lambda project, _: retention_rules(project.path, project.raw.get("checkpointer")),
     "http": lambda project, settings: http_rules(project.path, project.raw.get("http"), settings),
+    "auth": lambda project, settings: auth_rules(project.path, project.raw.get("auth"), settings.api_keys),
     "webhooks": load_webhooks,
     "python_version": lambda project, _: image_rules(project.path, project.raw),
 }
@@ -55,8 +57,14 @@ def _custom_app(project: Project, settings: Settings) -> object:
     return target and load_custom_app(target, project.root)
 
 
+def _auth(project: Project, settings: Settings) -> object:
+    from .guarding import guarded
+
+    return guarded(project, settings)
+
+
 # What else of the user's code a start imports, by the key that names it. Raises StartupError.
-LOADERS: dict[str, Reader] = {"store.index.embed": _embeddings, "http.app": _custom_app}
+LOADERS: dict[str, Reader] = {"store.index.embed": _embeddings, "auth.path": _auth, "http.app": _custom_app}
 
 
 @dataclass(frozen=True, slots=True)

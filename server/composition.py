@@ -229,9 +229,10 @@ def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Serv
         settings.pending_runs_max, settings.pending_runs_per_identity_max, settings.runs_per_identity_max
     )
     cron_limits = CronLimits(settings.cron_interval_seconds_min, settings.crons_per_identity_max)
-    threads = Threads(database, broker, signals)
-    assistants = Assistants(database, threads, engine.catalog.ids)
-    runs = Runs(database, broker, signals, engine.catalog.ids, pending, policy)
+    leave = engine.authorization
+    threads = Threads(database, broker, signals, leave)
+    assistants = Assistants(database, threads, engine.catalog.ids, leave)
+    runs = Runs(database, broker, signals, engine.catalog.ids, pending, policy, leave)
     return Services(
         assistants=assistants,
         graphs=Graphs(assistants, engine.catalog, engine.off_loop),
@@ -239,15 +240,15 @@ def _services(settings: Settings, engine: Engine, policy: WebhookPolicy) -> Serv
         state=State(threads, *asking),
         runs=runs,
         answers=Answers(database, runs),
-        crons=Crons(database, signals, engine.catalog.ids, cron_limits, policy),
-        readers=Readers(database, broker),
-        deliveries=Deliveries(database),
-        removal=Removal(database, broker, runs, *asking),
-        state_updates=StateUpdates(database, broker, threads, *asking),
-        store=Store(engine.items.on(database)),
-        thread_search=ThreadSearch(database),
-        thread_copies=ThreadCopies(database),
-        retention=Retention(database, Eraser(database, broker, signals)),
+        crons=Crons(database, signals, engine.catalog.ids, cron_limits, policy, authorization=leave),
+        readers=Readers(database, broker, leave),
+        deliveries=Deliveries(database, leave),
+        removal=Removal(database, broker, runs, *asking, leave),
+        state_updates=StateUpdates(database, broker, threads, *asking, leave),
+        store=Store(engine.items.on(database), leave),
+        thread_search=ThreadSearch(database, leave),
+        thread_copies=ThreadCopies(database, leave),
+        retention=Retention(database, Eraser(database, broker, signals), leave),
     )
 
 

@@ -31,11 +31,12 @@ class Cron:
     identity: str = ""
     permissions: list[str] = field(default_factory=list)
     user: Json | None = None
+    trusted: bool = False
 
     @property
     def caller(self) -> Caller:
         """In whose name its runs are made."""
-        return Caller(self.identity, tuple(self.permissions), self.user)
+        return Caller(self.identity, tuple(self.permissions), self.user, trusted=self.trusted)
 
 
 @dataclass(frozen=True, slots=True)

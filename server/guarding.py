@@ -12,8 +12,8 @@ from .credentials import AuthRules, JwtRules
 from .errors import ConfigError
 from .graph.auth import UserAuth, load_auth
 from .project import Project
-from .services.assistants import automatic_id
 from .services.authorization import OPEN, Authorization, Rules
+from .services.resolution import automatic_id
 
 PUBLIC = frozenset({"/ok"})
 

@@ -78,6 +78,7 @@ class Assistant:
     version: int
     created_at: str
     updated_at: str
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class Thread:
     values: bytes | None
     error: Json | None
     interrupts: bytes = b"{}"
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,14 +101,42 @@ class Checkpointer(_Object):
     """Of the reference; no effect."""
 
 
+class Jwt(_Object):
+    """Which tokens of an OpenID provider are taken."""
+
+    issuer: str
+    """What `iss` must be."""
+    audience: str | list[str]
+    """What `aud` must hold; one of a list."""
+    jwks_url: str | None = None
+    """Where the provider's keys are; or `jwks_file`."""
+    jwks_file: str | None = None
+    algorithms: list[str] | None = None
+    """RS256, unless others are named; never symmetric ones."""
+    leeway_seconds: float | None = Field(default=None, ge=0, le=300)
+    identity_claim: str | None = None
+    """`sub`, unless another is named."""
+    permissions_claim: str | None = None
+    """`scope`, unless another is named."""
+    refresh_seconds: float | None = Field(default=None, ge=10, le=86_400)
+
+
 class Auth(_Object):
-    """Who may do what: a `langgraph_sdk.Auth`."""
+    """Who comes in, by a `langgraph_sdk.Auth` or by tokens, and who may do what."""
 
     path: str | None = None
     """The file and the variable in it."""
+    jwt: Jwt | None = None
+    unmatched: Literal["owner", "allow"] | None = None
+    """What holds where no handler says anything: everybody has what he made, or everything."""
+    public_info: bool | None = None
+    """Whether `/info` needs no user."""
     disable_studio_auth: bool | None = None
+    """Of the reference; the header of Studio opens nothing here."""
     openapi: dict[str, Any] | None = None
+    """`securitySchemes`, `security` and `paths` for the document about the API."""
     cache: dict[str, Any] | None = None
+    """Of the reference; no effect."""
 
 
 class Cors(_Object):

@@ -10,8 +10,8 @@ from server.clock import now
 from server.crons import Cron, CronLimits, Tick
 from server.models import Assistant, Caller, PendingLimits, Run, RunPage, Thread, ThreadStatus, WebhookRules
 from server.services.addresses import SystemResolver
-from server.services.assistants import automatic
 from server.services.crons import Crons
+from server.services.resolution import automatic
 from server.services.runs import Runs
 from server.services.ticks import Ticks
 from server.services.webhook_policy import WebhookPolicy

@@ -159,3 +159,67 @@ def test_test_files_have_names_of_their_own() -> None:
         if not (path.parent / "__init__.py").exists()
     ]
     assert sorted(names) == sorted(set(names))
+
+
+# Lookups that take a scope, and who looks without one: nobody stands behind them, or he has been asked.
+SCOPED = {("threads", name) for name in ("get", "exists", "metadata_of", "changed_at", "waiting_of")} | {
+    ("runs", "get"),
+    ("runs", "select_active"),
+}
+SCOPED |= {
+    (table, name) for table in ("assistants", "crons") for name in ("get", "get_to_change", "search", "count")
+}
+SCOPED |= {("crons", "remove"), ("assistants", "threads_of")}
+UNSCOPED = {
+    "admission.py": "the caller has leave for the run that displaces others",
+    "attempts.py": "the worker",
+    "closing.py": "whoever closes logs that nobody ends",
+    "erasure.py": "what was begun within a scope, and what is swept away",
+    "expiry.py": "the sweeper",
+    "imports.py": "the operator, who takes threads over from elsewhere",
+    "ticks.py": "the scheduler, which asks in the name of who made the cron",
+}
+# Within others, each a look that shows nothing to anybody.
+LOOKS = {
+    "answers.py waiting_of": 1,  # the admission of the run asks
+    "assistants.py get": 1,  # whether an id is taken: 409 for everybody
+    "leave.py exists": 1,  # whether a thread is there, but not for this caller
+    "readers.py exists": 1,  # the same
+    "removal.py get": 0,
+    "runs.py get": 2,  # names that the caller gave himself; whether an id is taken
+    "state_update.py exists": 2,  # whether an id is taken
+    "state_update.py get": 1,  # the thread that was just made
+    "stopping.py get": 2,  # whether a run is there, which is not told; what was allowed to be stopped
+    "thread_copy.py changed_at": 1,  # of the source, which was found within a scope
+    "thread_copy.py exists": 2,  # of the copy
+    "thread_copy.py get": 1,  # the copy
+    "thread_copy.py metadata_of": 1,
+    "threads.py exists": 1,  # whether an id is taken
+    "threads.py get": 1,  # the thread that was just changed
+}
+
+
+def unscoped_lookups(file: Path) -> Iterator[str]:
+    """Names of lookups in a service that are called without a scope."""
+    text = file.read_text()
+    tables = dict(re.findall(r"from \.\.storage import (\w+) as (\w+)", text))
+    known = {alias: table for table, alias in tables.items()}
+    for node in ast.walk(ast.parse(text)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+        if (known.get(owner, owner), node.func.attr) not in SCOPED:
+            continue
+        said = " ".join(ast.unparse(argument) for argument in (*node.args, *node.keywords))
+        if not re.search(r"scope|leave\.threads|creating|writing|mine|\bof_threads|self\.threads", said):
+            yield node.func.attr
+
+
+def test_services_look_for_nothing_beyond_what_the_caller_may_touch() -> None:
+    found: dict[str, int] = {}
+    for file in (SERVER / "services").glob("*.py"):
+        if file.name not in UNSCOPED:
+            for lookup in unscoped_lookups(file):
+                key = f"{file.name} {lookup}"
+                found[key] = found.get(key, 0) + 1
+    assert found == {key: count for key, count in LOOKS.items() if count}

@@ -118,4 +118,3 @@ METRICS = Media(
     as_json=MetricsView,
 )
 PAGE = Media("text/html", "A page that needs nothing from the network")
-PROJECT_SCHEMA = Media("application/schema+json", "The JSON schema of langgraph.json, for editors")

@@ -11,8 +11,9 @@ from ..errors import Invalid, NotFound, describe
 from ..models import Run, RunRequest
 from ..streaming.broker import END, Cursor, Cut
 from ..streaming.encode import encode
-from ..streaming.sse import RUN_MODES, THREAD_MODES, frames, of_run, of_thread
+from ..streaming.sse import RUN_MODES, THREAD_MODES, Read, frames, of_run, of_thread
 from . import requests
+from .again import asked_again
 from .context import backend, caller, services
 from .prefix import root_of
 from .responses import event_stream, live_json, no_content
@@ -33,7 +34,7 @@ async def thread(request: Request) -> Response:
     place = None if last is None else _place(last)
     after = await services(request).readers.watch_thread(caller(request), thread_id, place)
     door = backend(request)
-    read = partial(door.broker.follow, thread_id)
+    read = asked_again(request, partial(door.broker.follow, thread_id), thread_id)
     shown = of_thread(modes or frozenset({RUN_MODES}))
     query = f"?stream_modes={','.join(sorted(modes))}" if modes else ""
     location = {"location": f"{root_of(request)}/threads/{thread_id}/stream{query}"}
@@ -55,9 +56,7 @@ async def join_stream(request: Request, thread_id: str | None, run_id: str, path
     location = {"location": f"{path}/stream", "content-location": path}
     if requests.LAST_EVENT_ID in request.query_params and await _exhausted(request, run_id, cursor):
         return no_content()  # EventSource stops on this; after a mere end it would come back for ever
-    vanish = None
-    if thread_id is not None and requests.flag(request, "cancel_on_disconnect"):
-        vanish = Vanish(thread_id, run_id)
+    vanish = None if thread_id is None else await stopping(request, thread_id, run_id)
     return follow(request, run_id, cursor, location, vanish=vanish)
 
 
@@ -91,12 +90,23 @@ def vanishing(run: Run, asked: RunRequest) -> Vanish | None:
     return Vanish(run.thread_id, run.run_id) if asked.on_disconnect == "cancel" else None
 
 
+async def stopping(request: Request, thread_id: str, run_id: str) -> Vanish | None:
+    """What a reader who only joins asks to be done when he leaves, which he must be allowed to do."""
+    if not requests.flag(request, "cancel_on_disconnect"):
+        return None
+    await services(request).runs.may_cancel(caller(request), thread_id, run_id)
+    return Vanish(thread_id, run_id)
+
+
 def follow(
     request: Request, run_id: str, cursor: Cursor | None, location: dict[str, str], vanish: Vanish | None
 ) -> Response:
     """The stream of a run's log after a cursor; None: nothing is to come, the stream ends at once."""
     door = backend(request)
-    read, shown = partial(door.broker.read, run_id), of_run(requests.words(request, "stream_mode"))
+    read: Read = asked_again(
+        request, partial(door.broker.read, run_id), partial(door.broker.thread_of, run_id)
+    )
+    shown = of_run(requests.words(request, "stream_mode"))
 
     async def parts() -> AsyncIterator[bytes]:
         if cursor is None:

@@ -53,7 +53,7 @@ async def openapi(request: Request) -> Response:
 
 async def project_schema(request: Request) -> Response:
     """The JSON schema of langgraph.json, for editors."""
-    return Response(_PROJECT_SCHEMA.read_bytes(), media_type="application/schema+json")
+    return Response(_PROJECT_SCHEMA.read_bytes(), media_type="application/json")
 
 
 async def docs(request: Request) -> Response:

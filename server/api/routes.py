@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from . import assistants, following, meta, metrics, parameters, state, store
 from .cron_routes import CRONS
-from .described import LOCATION, METRICS, PAGE, PROJECT_SCHEMA, THREAD_STREAM
+from .described import LOCATION, METRICS, PAGE, THREAD_STREAM
 from .operation import Handler, Operation
 from .run_routes import RUNS
 from .schemas.assistants import (
@@ -49,7 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/metrics", metrics.metrics, METRICS, errors=_MISSING, query=parameters.METRICS),
     Operation("GET", "/openapi.json", meta.openapi, Document),
     Operation("GET", "/docs", meta.docs, PAGE),
-    Operation("GET", "/schema/langgraph.json", meta.project_schema, PROJECT_SCHEMA),
+    Operation("GET", "/schema/langgraph.json", meta.project_schema, Document),
     Operation(
         "POST", "/assistants", assistants.create, AssistantView, AssistantCreate, errors=(400, 404, 409)
     ),

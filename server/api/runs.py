@@ -11,7 +11,7 @@ from ..models import Run, RunPage, RunRequest, RunStatus
 from ..streaming.broker import BEGINNING
 from . import following, requests
 from .context import caller, configurable, services
-from .following import Vanish, vanishing
+from .following import vanishing
 from .prefix import root_of
 from .responses import json, no_content
 from .schemas.runs import COLUMNS, RunCreate, admitted_view, run_view
@@ -67,7 +67,7 @@ async def join_end(request: Request) -> Response:
     location = {"location": f"{path}/join", "content-location": path}
     if result is not None:
         return json(result, headers=location)
-    vanish = Vanish(thread_id, run_id) if requests.flag(request, "cancel_on_disconnect") else None
+    vanish = await following.stopping(request, thread_id, run_id)
     return following.await_end(request, thread_id, run_id, location, vanish)
 
 

@@ -23,7 +23,7 @@ THREADS: tuple[Operation, ...] = (
         "POST", "/threads/search", threads.search, [ThreadView], ThreadSearch, errors=_FINDING, paged=True
     ),
     Operation("POST", "/threads/count", threads.count, Count, ThreadFilter, errors=_FINDING),
-    Operation("POST", "/threads/prune", threads.prune, ThreadsPruned, ThreadsPrune),
+    Operation("POST", "/threads/prune", threads.prune, ThreadsPruned, ThreadsPrune, errors=_MISSING),
     Operation(
         "GET", "/threads/{thread_id}", threads.get, ThreadView, errors=_MISSING, query=parameters.INCLUDE
     ),

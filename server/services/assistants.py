@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from uuid import UUID, uuid5
 
+from ..access import Scope
 from ..clock import new_id, now
 from ..errors import Conflict, Contradiction, Invalid, NotFound
 from ..models import METADATA_BYTES_MAX, Assistant, AssistantChange, AssistantQuery, Caller, Json, Page
@@ -13,61 +13,15 @@ from ..storage import assistants as statements
 from ..storage import crons
 from ..storage.database import Database, Tx
 from ..streaming.encode import encode
+from .authorization import OPEN, Authorization, metadata_in
+from .resolution import automatic, id_of, missing_assistant, resolve
 from .run_plan import BOTH
 from .threads import Threads
 
 UNTITLED = "Untitled"
-# The namespace of the automatic assistants (contract/resources.md 3.1): one digit away from RFC 9562's.
-_NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 # The server writes these itself; what a client says of them is dropped (contract/resources.md 3.3).
 _OWN = ("assistant_id", "thread_id", "run_id")
 _THREADS_AT_ONCE = 64  # as many deletions as share one commit
-
-
-def automatic_id(graph_id: str) -> str:
-    """The id of the assistant that every graph has by itself; clients compute it too."""
-    return str(uuid5(_NAMESPACE, graph_id))
-
-
-def automatic(graph_id: str, name: str, description: str | None) -> Assistant:
-    """The assistant that every graph has by itself, without settings."""
-    at, made_by = now(), {"created_by": "system"}
-    return Assistant(automatic_id(graph_id), graph_id, name, description, {}, {}, made_by, 1, at, at)
-
-
-def resolve(tx: Tx, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
-    """What a run of this assistant or graph uses. Raises Invalid or NotFound (contract/runs.md 18).
-
-    A graph whose automatic assistant was deleted still runs under its name, without settings.
-    """
-    found = statements.get(tx, id_of(assistant_id, graph_ids))
-    if found is None and assistant_id in graph_ids:
-        return automatic(assistant_id, assistant_id, None)
-    if found is None or found.graph_id not in graph_ids:
-        raise _missing(assistant_id)
-    return found
-
-
-def id_of(assistant_id: str, graph_ids: Sequence[str]) -> str:
-    """The id behind an id in any form or a graph's name. Raises Invalid."""
-    if assistant_id in graph_ids:
-        return automatic_id(assistant_id)
-    try:
-        return str(UUID(assistant_id))
-    except ValueError:
-        raise Invalid(_choices(assistant_id, graph_ids)) from None
-
-
-def _choices(assistant_id: str, graph_ids: Sequence[str]) -> str:
-    names = ", ".join(graph_ids)
-    return (
-        f"Invalid assistant: '{assistant_id}'. Must be either:\n"
-        f"- A valid assistant UUID, or\n- One of the registered graphs: {names}"
-    )
-
-
-def _missing(assistant_id: str) -> NotFound:
-    return NotFound(f"Assistant {assistant_id} not found.")
 
 
 def changed(assistant: Assistant, change: AssistantChange) -> Assistant:
@@ -113,10 +67,17 @@ def _user_metadata(metadata: Json) -> Json:
 class Assistants:
     """The assistants of this server."""
 
-    def __init__(self, database: Database, threads: Threads, graph_ids: Sequence[str]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        threads: Threads,
+        graph_ids: Sequence[str],
+        authorization: Authorization = OPEN,
+    ) -> None:
         self._database = database
         self._threads = threads
         self._graph_ids = graph_ids
+        self._authorization = authorization
 
     async def add_automatic(self, graphs: Sequence[tuple[str, str, str | None]]) -> None:
         """At start: one assistant a graph, (graph id, name, description), left alone where it exists."""
@@ -132,13 +93,14 @@ class Assistants:
         """
         graph_id = said.graph_id or ""
         self._check_graph(graph_id)
-        at = now()
-        empty = Assistant(assistant_id or new_id(), graph_id, UNTITLED, None, {}, {}, {}, 1, at, at)
+        at, new = now(), assistant_id or new_id()
+        said, scope = await self._asked(caller, "create", new, said)
+        empty = Assistant(new, graph_id, UNTITLED, None, {}, {}, {}, 1, at, at, caller.identity)
         assistant = changed(empty, said)
 
         def work(tx: Tx) -> Assistant:
-            if assistant_id is not None and (found := statements.get(tx, assistant_id)):
-                if if_exists == "do_nothing":
+            if assistant_id is not None and statements.get(tx, assistant_id):
+                if if_exists == "do_nothing" and (found := statements.get(tx, assistant_id, scope)):
                     return found
                 raise Conflict(f"Assistant {assistant_id} already exists")
             statements.add(tx, assistant)
@@ -148,11 +110,13 @@ class Assistants:
 
     async def get(self, caller: Caller, assistant_id: str) -> Assistant:
         """One assistant, by id or by its graph's name. Raises Invalid or NotFound."""
-        return await self._database.read(lambda tx: self._get(tx, assistant_id))
+        scope = await self._reading(caller, assistant_id)
+        return await self._database.read(lambda tx: self._get(tx, assistant_id, scope))
 
     async def resolved(self, caller: Caller, assistant_id: str) -> Assistant:
         """The assistant to use a graph with, as a run would. Raises Invalid or NotFound."""
-        return await self._database.read(lambda tx: resolve(tx, assistant_id, self._graph_ids))
+        scope = await self._reading(caller, assistant_id)
+        return await self._database.read(lambda tx: resolve(tx, assistant_id, self._graph_ids, scope))
 
     async def patch(self, caller: Caller, assistant_id: str, change: AssistantChange) -> Assistant:
         """Change an assistant, which makes a version; a change that says nothing makes none.
@@ -161,9 +125,10 @@ class Assistants:
         """
         if change.graph_id is not None:
             self._check_graph(change.graph_id)
+        change, scope = await self._asked(caller, "update", id_of(assistant_id, self._graph_ids), change)
 
         def work(tx: Tx) -> Assistant:
-            before = self._get(tx, assistant_id, statements.get_to_change)
+            before = self._get(tx, assistant_id, scope, statements.get_to_change)
             after = changed(before, change)
             if after is before:
                 return before
@@ -180,17 +145,20 @@ class Assistants:
 
         Runs that are under way go on, except on deleted threads. Raises Invalid or NotFound.
         """
-        assistant = await self.get(caller, assistant_id)
+        named = id_of(assistant_id, self._graph_ids)
+        scope = await self._authorization.ask(caller, "assistants", "delete", {"assistant_id": named})
+        stopping = {"thread_id": None, "action": "interrupt", "metadata": {"assistant_id": named}}
+        await self._authorization.ask(caller, "threads", "update", stopping)
+        await self._database.read(lambda tx: self._get(tx, assistant_id, scope))
         if with_threads:
-            await self._delete_threads(caller, assistant.assistant_id)
+            await self._delete_threads(caller, named)
 
-        def work(tx: Tx) -> bool:
-            removed = statements.remove(tx, assistant.assistant_id)
-            crons.remove_of_assistant(tx, assistant.assistant_id)  # now that no more can come
-            return removed
+        def work(tx: Tx) -> None:
+            self._get(tx, assistant_id, scope, statements.get_to_change)
+            statements.remove(tx, named)
+            crons.remove_of_assistant(tx, named)  # now that no more can come
 
-        if not await self._database.write(work):
-            raise _missing(assistant_id)
+        await self._database.write(work)
 
     async def search(self, caller: Caller, query: AssistantQuery, page: Page) -> tuple[list[Assistant], int]:
         """A page of the assistants that a query describes, and how many there are in all.
@@ -199,21 +167,25 @@ class Assistants:
         """
         if query.graph_id is not None:
             self._check_graph(query.graph_id)
-        return await self._database.read(lambda tx: statements.search(tx, query, page))
+        query, scope = await self._searching(caller, query, page.limit, page.offset)
+        return await self._database.read(lambda tx: statements.search(tx, query, page, scope))
 
     async def count(self, caller: Caller, query: AssistantQuery) -> int:
         """How many assistants a query describes. Raises like `search`."""
         if query.graph_id is not None:
             self._check_graph(query.graph_id)
-        return await self._database.read(lambda tx: statements.count(tx, query))
+        query, scope = await self._searching(caller, query, 0, 0)
+        return await self._database.read(lambda tx: statements.count(tx, query, scope))
 
     async def versions(
         self, caller: Caller, assistant_id: str, metadata: Json, page: Page
     ) -> list[Assistant]:
         """The versions of an assistant, newest first. Raises Invalid or NotFound."""
 
+        scope = await self._reading(caller, assistant_id)
+
         def work(tx: Tx) -> list[Assistant]:
-            found = self._get(tx, assistant_id)
+            found = self._get(tx, assistant_id, scope)
             return statements.page_of_versions(tx, found.assistant_id, metadata, page)
 
         return await self._database.read(work)
@@ -224,13 +196,16 @@ class Assistants:
         Raises Invalid, or NotFound for the assistant, the version or its graph.
         """
 
+        value = {"assistant_id": id_of(assistant_id, self._graph_ids), "version": version}
+        scope = await self._authorization.ask(caller, "assistants", "update", value)
+
         def work(tx: Tx) -> Assistant:
-            now_is = self._get(tx, assistant_id, statements.get_to_change)
+            now_is = self._get(tx, assistant_id, scope, statements.get_to_change)
             was = statements.get_version(tx, now_is.assistant_id, version)
             if was is None:
                 raise NotFound(f"Version {version} of assistant {assistant_id} not found")
             self._check_graph(was.graph_id)
-            again = replace(was, created_at=now_is.created_at, updated_at=now())
+            again = replace(was, created_at=now_is.created_at, updated_at=now(), owner=now_is.owner)
             statements.replace(tx, again)
             return again
 
@@ -238,27 +213,65 @@ class Assistants:
 
     async def _delete_threads(self, caller: Caller, assistant_id: str) -> None:
         """In small transactions: each stops its runs, and the writer serves others in between."""
-        found = await self._threads_of(assistant_id, "")
+        value = {"thread_id": None, "metadata": {"assistant_id": assistant_id}}
+        scope = await self._authorization.ask(caller, "threads", "delete", value)
+        found = await self._threads_of(assistant_id, "", scope)
         while found:
             await asyncio.gather(*(self._delete_thread(caller, thread_id) for thread_id in found))
-            found = await self._threads_of(assistant_id, found[-1])
+            found = await self._threads_of(assistant_id, found[-1], scope)
 
-    async def _threads_of(self, assistant_id: str, after: str) -> list[str]:
+    async def _threads_of(self, assistant_id: str, after: str, scope: Scope) -> list[str]:
         return await self._database.read(
-            lambda tx: statements.threads_of(tx, assistant_id, after, _THREADS_AT_ONCE)
+            lambda tx: statements.threads_of(tx, assistant_id, after, _THREADS_AT_ONCE, scope)
         )
 
     async def _delete_thread(self, caller: Caller, thread_id: str) -> None:
         with suppress(NotFound):  # somebody else was faster
             await self._threads.delete(caller, thread_id)
 
+    async def _reading(self, caller: Caller, assistant_id: str) -> Scope:
+        value = {"assistant_id": id_of(assistant_id, self._graph_ids)}
+        return await self._authorization.ask(caller, "assistants", "read", value)
+
+    async def _searching(
+        self, caller: Caller, query: AssistantQuery, limit: int, offset: int
+    ) -> tuple[AssistantQuery, Scope]:
+        value = {
+            "graph_id": query.graph_id,
+            "metadata": dict(query.metadata),
+            "limit": limit,
+            "offset": offset,
+        }
+        scope = await self._authorization.ask(caller, "assistants", "search", value)
+        return replace(query, metadata=metadata_in(value)), scope
+
+    async def _asked(
+        self, caller: Caller, action: str, assistant_id: str, said: AssistantChange
+    ) -> tuple[AssistantChange, Scope]:
+        """What is to be stored, as the handler leaves it."""
+        value = {
+            "assistant_id": assistant_id,
+            "graph_id": said.graph_id,
+            "config": said.config,
+            "context": said.context,
+            "metadata": dict(said.metadata or {}),
+            "name": said.name,
+        }
+        scope = await self._authorization.ask(caller, "assistants", action, value)
+        told = metadata_in(value)
+        return (said if told == (said.metadata or {}) else replace(said, metadata=told)), scope
+
     def _get(
-        self, tx: Tx, assistant_id: str, get: Callable[[Tx, str], Assistant | None] = statements.get
+        self,
+        tx: Tx,
+        assistant_id: str,
+        scope: Scope,
+        get: Callable[[Tx, str, Scope], Assistant | None] = statements.get,
     ) -> Assistant:
         """The assistant itself, whether or not its graph is served."""
-        found = get(tx, id_of(assistant_id, self._graph_ids))
+        found = get(tx, id_of(assistant_id, self._graph_ids), scope)
         if found is None:
-            raise _missing(assistant_id)
+            raise missing_assistant(assistant_id)
         return found
 
     def _check_graph(self, graph_id: str) -> None:

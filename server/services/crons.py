@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ..access import Scope
 from ..clock import new_id, now
 from ..crons import Cron, CronLimits, CronQuery
 from ..errors import Conflict, Invalid, NotFound, RequestError
@@ -15,7 +16,9 @@ from ..storage.locks import lock, lock_thread
 from ..streaming.encode import encode
 from ..streaming.signals import Signals
 from . import run_plan
-from .assistants import id_of, resolve
+from .authorization import OPEN, Authorization
+from .cron_leave import CronLeave
+from .resolution import id_of, resolve
 from .schedules import YEARS_MAX, Schedule
 from .threads import missing
 from .webhook_policy import WebhookPolicy
@@ -144,6 +147,7 @@ class Crons:
         limits: CronLimits,
         webhooks: WebhookPolicy,
         clock: Callable[[], str] = now,
+        authorization: Authorization = OPEN,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -151,6 +155,7 @@ class Crons:
         self._limits = limits
         self._webhooks = webhooks
         self._clock = clock
+        self._leave = CronLeave(authorization, graph_ids)
 
     async def create(self, caller: Caller, thread_id: str | None, assistant_id: str, said: Json) -> Cron:
         """Make a cron, for one thread or with a thread for each run.
@@ -178,23 +183,26 @@ class Crons:
             identity=caller.identity,
             permissions=list(caller.permissions),
             user=run_plan.kept(caller),
+            trusted=caller.trusted,
         )
+        changed(new, said, at)  # what is wrong in itself needs no leave
+        said, mine = await self._leave.create(caller, new, said)
         cron = changed(new, said, at)
         self._check_schedule(cron, at)
         self._check(cron)
         await self._webhooks.check(said.get("webhook"))
-        made = await self._database.write(lambda tx: self._add(tx, cron))
+        made = await self._database.write(lambda tx: self._add(tx, cron, *mine))
         self._signals.notify("crons")
         return made
 
-    def _add(self, tx: Tx, cron: Cron) -> Cron:
+    def _add(self, tx: Tx, cron: Cron, of_assistants: Scope, of_threads: Scope) -> Cron:
         if cron.thread_id is not None:
             lock_thread(tx, cron.thread_id)
-            if not threads.exists(tx, cron.thread_id):
+            if not threads.exists(tx, cron.thread_id, of_threads):
                 raise missing(cron.thread_id)
         lock(tx, f"crons:{cron.identity}")
         assistants.hold(tx, id_of(cron.assistant_id, self._graph_ids))
-        assistant = resolve(tx, cron.assistant_id, self._graph_ids)
+        assistant = resolve(tx, cron.assistant_id, self._graph_ids, of_assistants)
         if statements.count_of(tx, cron.identity) >= self._limits.per_identity:
             raise Conflict(f"You have {self._limits.per_identity} crons, the most allowed: delete some first")
         made = replace(cron, assistant_id=assistant.assistant_id)
@@ -204,7 +212,8 @@ class Crons:
 
     async def get(self, caller: Caller, cron_id: str) -> Cron:
         """One cron. Raises NotFound."""
-        found = await self._database.read(lambda tx: statements.get(tx, cron_id))
+        scope = await self._leave.of(caller, "read", cron_id)
+        found = await self._database.read(lambda tx: statements.get(tx, cron_id, scope))
         if found is None:
             raise _missing(cron_id)
         return found
@@ -216,10 +225,11 @@ class Crons:
         """
         if not said:
             raise RequestError("The request body says nothing that could be changed")
+        said, scope = await self._leave.update(caller, cron_id, said)
         await self._webhooks.check(said.get("webhook"))
 
         def work(tx: Tx) -> Cron:
-            before = statements.get_to_change(tx, cron_id)
+            before = statements.get_to_change(tx, cron_id, scope)
             if before is None:
                 raise _missing(cron_id)
             at = self._clock()
@@ -236,23 +246,19 @@ class Crons:
 
     async def delete(self, caller: Caller, cron_id: str) -> None:
         """Delete a cron; what it has started goes on. Raises NotFound."""
-        if not await self._database.write(lambda tx: statements.remove(tx, cron_id)):
+        scope = await self._leave.of(caller, "delete", cron_id)
+        if not await self._database.write(lambda tx: statements.remove(tx, cron_id, scope)):
             raise _missing(cron_id)
 
     async def search(self, caller: Caller, query: CronQuery, page: Page) -> tuple[list[Cron], int]:
         """A page of the crons that a query describes, and how many there are in all. Raises Invalid."""
-        query = self._by_id(query)
-        return await self._database.read(lambda tx: statements.search(tx, query, page))
+        query, mine = await self._leave.search(caller, query, page.limit, page.offset)
+        return await self._database.read(lambda tx: statements.search(tx, query, page, mine))
 
     async def count(self, caller: Caller, query: CronQuery) -> int:
         """How many crons a query describes. Raises Invalid."""
-        query = self._by_id(query)
-        return await self._database.read(lambda tx: statements.count(tx, query))
-
-    def _by_id(self, query: CronQuery) -> CronQuery:
-        if query.assistant_id is None:
-            return query
-        return replace(query, assistant_id=id_of(query.assistant_id, self._graph_ids))
+        query, mine = await self._leave.search(caller, query, 0, 0)
+        return await self._database.read(lambda tx: statements.count(tx, query, mine))
 
     def _check_schedule(self, cron: Cron, at: str) -> None:
         schedule = schedule_of(cron)

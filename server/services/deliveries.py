@@ -12,6 +12,7 @@ from ..storage import deliveries as statements
 from ..storage import runs
 from ..storage.database import Database, Tx
 from ..streaming.encode import encode, raw
+from .authorization import OPEN, Authorization
 from .endings import cancelled
 
 _log = structlog.get_logger(__name__)
@@ -102,15 +103,19 @@ def _normal(url: str) -> str:
 class Deliveries:
     """The log of webhooks, for those whose runs they tell of."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, authorization: Authorization = OPEN) -> None:
         self._database = database
+        self._authorization = authorization
 
     async def of_run(self, caller: Caller, thread_id: str, run_id: str) -> list[Delivery]:
         """The caller's deliveries of a run, also when the run is gone. Raises NotFound for an unknown run."""
 
+        value: Json = {"thread_id": thread_id, "run_id": run_id}
+        scope = await self._authorization.ask(caller, "threads", "read", value)
+
         def work(tx: Tx) -> list[Delivery]:
             found = statements.of_run(tx, thread_id, run_id, caller.identity, PER_RUN_MAX)
-            if not found and runs.get(tx, thread_id, run_id) is None:
+            if not found and runs.get(tx, thread_id, run_id, scope) is None:
                 raise NotFound(f"Run with ID {run_id} not found")
             return found
 

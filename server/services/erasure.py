@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from ..access import EVERYTHING, Scope
 from ..storage import crons, pruning, runs, threads, traces
 from ..storage.database import Database, Tx
 from ..storage.locks import lock_thread
@@ -35,16 +36,18 @@ class Eraser:
         self._broker = broker
         self._signals = signals
 
-    async def erase(self, thread_id: str, still: Still = _always) -> bool:
+    async def erase(self, thread_id: str, still: Still = _always, scope: Scope = EVERYTHING) -> bool:
         """Delete a thread with its runs and checkpoints. False when there is none, or it is not `still` so.
+
+        Where there is none within the scope, nothing is stopped.
 
         What runs for it is stopped first: when this returns, no step of it begins any more (reliability D9).
         Code that cannot be stopped finds its run gone: the fence refuses its writes.
         """
-        if not await self._stop(thread_id, still):
+        if not await self._stop(thread_id, still, scope):
             return False
         if await self._shrink(thread_id, still):
-            await self._stop(thread_id, still)
+            await self._stop(thread_id, still, scope)
         return await self._remove(thread_id, still)
 
     async def prune(self, thread_id: str, keep: Keep, still: Still = _always) -> bool:
@@ -57,12 +60,12 @@ class Eraser:
             if len(found) < pruning.PIECES_MAX:
                 return await self._database.read(lambda tx: _at_rest(tx, thread_id))
 
-    async def _stop(self, thread_id: str, still: Still) -> bool:
+    async def _stop(self, thread_id: str, still: Still, scope: Scope) -> bool:
         """Have the runs of a thread stopped, and wait until they are."""
 
         def work(tx: Tx) -> Displaced | None:
             lock_thread(tx, thread_id)
-            if not threads.exists(tx, thread_id) or not still(tx):
+            if not threads.exists(tx, thread_id, scope) or not still(tx):
                 return None
             if still is _always:  # or its crons would begin runs again while it waits for the end of others
                 crons.remove_of_thread(tx, thread_id)

@@ -22,7 +22,7 @@ from ..storage.database import Database, Tx
 from ..storage.foreign import Found, Source, Target, Unreadable
 from ..storage.locks import lock_thread
 from ..streaming.encode import encode
-from .assistants import automatic_id
+from .resolution import automatic_id
 from .state import config_of
 from .threads import add, new_thread
 

@@ -56,6 +56,17 @@ def remember(
             names.add(tx, caller.identity, name, named, now())
 
 
+def remember_maker(tx: Tx, caller: Caller, run_id: str, on: str) -> None:
+    """Whose a run is of which nothing will be left but, for a while, its log."""
+    if names.get(tx, caller.identity, f"made {run_id}") is None:
+        names.add(tx, caller.identity, f"made {run_id}", Named(run_id, on, ""), now())
+
+
+def is_maker(tx: Tx, caller: Caller, run_id: str) -> bool:
+    """Whether the caller made a run that nothing else tells of."""
+    return names.get(tx, caller.identity, f"made {run_id}") is not None
+
+
 def _names(request: RunRequest) -> list[str]:
     found = []
     if request.run_id is not None:

@@ -2,11 +2,12 @@
 
 from langchain_core.runnables import RunnableConfig
 
+from ..access import EVERYTHING, Scope
 from ..clock import now
 from ..errors import GraphwireError, NotFound
 from ..graph.catalog import Catalog
 from ..graph.snapshots import interrupts_by_task
-from ..models import Caller, Outcome, Run, RunStatus, ThreadStatus
+from ..models import Caller, Json, Outcome, Run, RunStatus, ThreadStatus
 from ..storage import runs, threads, traces
 from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import DatabaseSaver
@@ -15,6 +16,7 @@ from ..storage.locks import lock_thread
 from ..streaming.broker import Broker
 from ..streaming.encode import encode
 from .admission import STOP_WAIT_SECONDS
+from .authorization import OPEN, Authorization
 from .runs import Runs
 from .state import OffLoop, ask
 
@@ -32,6 +34,7 @@ class Removal:
         catalog: Catalog,
         saver: DatabaseSaver,
         off_loop: OffLoop,
+        authorization: Authorization = OPEN,
     ) -> None:
         self._database = database
         self._broker = broker
@@ -39,12 +42,17 @@ class Removal:
         self._catalog = catalog
         self._saver = saver
         self._off_loop = off_loop
+        self._authorization = authorization
 
     async def delete(self, caller: Caller, thread_id: str, run_id: str) -> None:
         """Delete a run of a thread; one that waits or runs is stopped first (contract/runs.md 14).
 
         When the thread's state was the run's, it is from now on what was before. Raises NotFound.
         """
+        value: Json = {"run_id": run_id, "thread_id": thread_id}
+        scope = await self._authorization.ask(caller, "threads", "delete", value)
+        if await self._find(thread_id, run_id, scope) is None:
+            raise NotFound("Run not found")
         if await self._runs.stop(thread_id, run_id, "rollback", REASON):
             await self._broker.ended(run_id, STOP_WAIT_SECONDS)
             if await self._find(thread_id, run_id) is None:
@@ -55,8 +63,8 @@ class Removal:
         while not await self._delete(run):
             pass  # the thread moved on while its state was read
 
-    async def _find(self, thread_id: str, run_id: str) -> Run | None:
-        return await self._database.read(lambda tx: runs.get(tx, thread_id, run_id))
+    async def _find(self, thread_id: str, run_id: str, scope: Scope = EVERYTHING) -> Run | None:
+        return await self._database.read(lambda tx: runs.get(tx, thread_id, run_id, scope))
 
     async def _delete(self, run: Run) -> bool:
         """Delete a run that has ended. False when what is left of the thread was changed meanwhile."""

@@ -1,4 +1,4 @@
-"""Rules of runs, as callers meet them: admit, read, follow, cancel. A run is its row and its log."""
+"""Rules of runs, as callers meet them: admit, read. A run is its row and its log. Cancels: `stopping.py`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +13,7 @@ from ..models import (
     Run,
     RunPage,
     RunRequest,
-    RunSelection,
     RunStatus,
-    ThreadStatus,
 )
 from ..storage import names, threads
 from ..storage import runs as statements
@@ -25,27 +23,21 @@ from ..streaming.broker import Broker
 from ..streaming.signals import Signals
 from . import naming, run_plan, shares
 from .admission import (
-    STOP_SECONDS,
-    STOP_WAIT_SECONDS,
     Displaced,
     Ended,
     admit,
-    displace,
     refuse_second_answer,
     tell,
 )
-from .assistants import resolve
+from .authorization import OPEN, Authorization
 from .deliveries import enqueue_unstarted
 from .endings import cancelled
+from .leave import Leave, leave_to_run
+from .resolution import resolve
 from .starter import Starter
+from .stopping import Stopping
 from .threads import missing, new_thread
 from .webhook_policy import WebhookPolicy
-
-EARLY_CANCELS_MAX = 10_000  # that are remembered for runs which have not come yet
-NOTHING_TO_CANCEL = (
-    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
-    "and the runs haven't been deleted or completed."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ class Admitted:
     gone: bool = False  # known, but only its log may tell of it any more
 
 
-class Runs:
+class Runs(Stopping):
     """The runs of this server, for every door and for the worker."""
 
     def __init__(
@@ -69,10 +61,9 @@ class Runs:
         graph_ids: Sequence[str],
         pending: PendingLimits,
         webhooks: WebhookPolicy,
+        authorization: Authorization = OPEN,
     ) -> None:
-        self._database = database
-        self._broker = broker
-        self._signals = signals
+        super().__init__(database, broker, signals, authorization)
         self._graph_ids = graph_ids
         self._pending = pending
         self._webhooks = webhooks
@@ -88,10 +79,12 @@ class Runs:
         thread_id: str | None,
         request: RunRequest,
         first: Callable[[Tx], None] | None = None,
+        thread_metadata: Json | None = None,
     ) -> Run:
         """Admit a run; it is durable when this returns. Without a thread a hidden one is made.
 
-        What `first` does stands in the same transaction: it happens with the run or not at all.
+        What `first` does stands in the same transaction: it happens with the run or not at all. A thread that
+        is made for the run has `thread_metadata`.
 
         A call that is repeated under the same name (`run_id`, `idempotency_key`) returns the run it made.
         Raises Invalid, Contradiction, NotFound (thread or assistant), Conflict (busy and `reject`, a second
@@ -99,15 +92,17 @@ class Runs:
         """
         run_plan.check(request, stateless=thread_id is None)
         (request,) = await self._webhooks.admitted(request)
+        leave = await self._leave_to(caller, thread_id, request)
         used = await self._used(request)
         starter = self._starter if self._starter is not None and self._starter.reserve() else None
 
         def work(tx: Tx) -> Admitted:
             if thread_id is not None:
                 lock_thread(tx, thread_id)
+                leave.check_thread(tx, thread_id)
             if first is not None:
                 first(tx)
-            return self._admit(tx, caller, thread_id, request, used, starter)
+            return self._admit(tx, caller, thread_id, leave, used, starter, thread_metadata)
 
         try:
             admitted = await self._database.write(work)
@@ -124,18 +119,22 @@ class Runs:
             run_plan.check(request, stateless=True)
         requests = await self._webhooks.admitted(*requests)
 
+        leaves = [await self._leave_to(caller, None, request) for request in requests]
         used = [await self._used(request) for request in requests]
 
         def work(tx: Tx) -> list[Admitted]:
             return [
-                self._admit(tx, caller, None, request, taken, None)
-                for request, taken in zip(requests, used, strict=True)
+                self._admit(tx, caller, None, leave, taken, None)
+                for leave, taken in zip(leaves, used, strict=True)
             ]
 
         found = await self._database.write(work)
         for admitted in found:
             await self._hand_over(admitted, None)
         return [admitted.run for admitted in found]
+
+    async def _leave_to(self, caller: Caller, thread_id: str | None, request: RunRequest) -> Leave:
+        return await leave_to_run(self._authorization, caller, thread_id, request, self._graph_ids)
 
     async def _used(self, request: RunRequest) -> bool:
         """Whether the id that a client chose is that of a log: its run may be gone."""
@@ -164,24 +163,29 @@ class Runs:
         tx: Tx,
         caller: Caller,
         thread_id: str | None,
-        request: RunRequest,
+        leave: Leave,
         used: bool,
         starter: Starter | None,
+        thread_metadata: Json | None = None,
     ) -> Admitted:
         """On a thread that is locked. How many may wait is counted without a lock: some more may slip in."""
+        request = leave.request
         if request.run_id is not None:
             lock(tx, f"run:{request.run_id}")  # against its own early cancel
-        assistant = resolve(tx, request.assistant_id, self._graph_ids)
+        assistant = resolve(tx, request.assistant_id, self._graph_ids, leave.assistants)
         if (named := naming.known(tx, caller, thread_id, request)) is not None:
             return self._named(tx, caller, request, assistant, named)
-        run_id, at = self._free_id(tx, request, used), now()
-        on, metadata = self._thread_for(tx, thread_id, request)
+        run_id, at = self._free_id(tx, leave, used), now()
+        of_new = {**(thread_metadata or {}), **leave.stamp}
+        on, metadata = self._thread_for(tx, caller, thread_id, leave, of_new)
         naming.remember(tx, caller, thread_id, request, run_id, on)
         if thread_id:
             refuse_second_answer(tx, on, request)
         temporary = thread_id is None and request.on_completion == "delete"
         run = run_plan.plan(request, run_id, on, assistant, metadata, caller, temporary)
-        if request.run_id and (reason := names.take_early_cancel(tx, run_id)) is not None:
+        if leave.asked and temporary:
+            naming.remember_maker(tx, caller, run_id, on)
+        if request.run_id and (reason := names.take_early_cancel(tx, run_id, caller.identity)) is not None:
             return self._stillborn(tx, run, reason)
         displaced = admit(tx, on, run_id, request.multitask_strategy) if thread_id else Displaced()
         shares.check(tx, caller, self._pending)
@@ -205,12 +209,10 @@ class Runs:
         run = run_plan.plan(request, named.run_id, named.thread_id, assistant, {}, caller, temporary=True)
         return Admitted(run, known=True, gone=True)
 
-    def _free_id(self, tx: Tx, request: RunRequest, used: bool) -> str:
-        if request.run_id is None:
-            return new_id()
-        if used or statements.get(tx, None, request.run_id):
-            raise Conflict(f"run_id: there is a run {request.run_id} already")
-        return request.run_id
+    def _free_id(self, tx: Tx, leave: Leave, used: bool) -> str:
+        if leave.request.run_id is not None and (used or statements.get(tx, None, leave.run_id)):
+            raise Conflict(f"run_id: there is a run {leave.run_id} already")
+        return leave.run_id
 
     def _stillborn(self, tx: Tx, run: Run, reason: str) -> Admitted:
         """A run whose cancel came first: it has ended when it is admitted, and its thread is not touched."""
@@ -225,89 +227,36 @@ class Runs:
             statements.add(tx, run)
         return Admitted(run, Displaced(ended=[ended]))
 
-    def _thread_for(self, tx: Tx, thread_id: str | None, request: RunRequest) -> tuple[str, Json]:
+    def _thread_for(
+        self, tx: Tx, caller: Caller, thread_id: str | None, leave: Leave, of_new: Json
+    ) -> tuple[str, Json]:
         """(thread id, its metadata); made where the request allows it."""
-        if thread_id is not None and (metadata := threads.metadata_of(tx, thread_id)) is not None:
-            return thread_id, metadata
-        if thread_id is not None and request.if_not_exists != "create":
+        known = None if thread_id is None else threads.metadata_of(tx, thread_id, leave.threads)
+        if thread_id is not None and known is not None:
+            return thread_id, known
+        if thread_id is not None and leave.request.if_not_exists != "create":
             raise missing(thread_id)
-        thread = new_thread(thread_id or new_id(), {})
+        thread = new_thread(thread_id or new_id(), of_new, caller.identity)
         threads.add(tx, thread)
         return thread.thread_id, thread.metadata
 
     async def get(self, caller: Caller, thread_id: str, run_id: str) -> Run:
         """One run of a thread. Raises NotFound."""
-        run = await self._database.read(lambda tx: statements.get(tx, thread_id, run_id))
+        scope = await self._authorization.ask(caller, "threads", "read", {"thread_id": thread_id})
+        run = await self._database.read(lambda tx: statements.get(tx, thread_id, run_id, scope))
         if run is None:
             raise NotFound(f"Run with ID {run_id} not found")
         return run
 
-    async def cancel(self, caller: Caller, thread_id: str, run_id: str, action: str, *, wait: bool) -> None:
-        """Stop a run; returns when it has stopped, without `wait` at the latest after a moment.
-
-        Raises NotFound for a run that is unknown or has ended (contract/runs.md 14). Of a cancel that came
-        before its run, whose name the client chose, it is remembered that the run must not begin.
-        """
-        found = await self._database.read(lambda tx: statements.get(tx, thread_id, run_id))
-        if found is None and not await self._cancel_early(caller, thread_id, run_id):
-            raise NotFound("No runs found to cancel.")
-        reason = f"interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
-        if not await self.stop(thread_id, run_id, action, reason):
-            raise NotFound(NOTHING_TO_CANCEL)
-        await self._broker.ended(run_id, STOP_WAIT_SECONDS if wait else 2 * STOP_SECONDS)
-
-    async def _cancel_early(self, caller: Caller, thread_id: str, run_id: str) -> bool:
-        """Remember the cancel of a run that is not there, unless it was. Whether it is there by now."""
-        over = await self._broker.thread_of(run_id) is not None
-
-        def work(tx: Tx) -> bool:
-            lock(tx, f"run:{run_id}")
-            run = statements.get(tx, None, run_id)
-            known = over or run or names.get(tx, caller.identity, f"run {run_id}")
-            if not known and names.count_early_cancels(tx, EARLY_CANCELS_MAX) < EARLY_CANCELS_MAX:
-                names.cancel_early(tx, run_id, "cancelled before it was created", now())
-            return run is not None and run.thread_id == thread_id
-
-        return await self._database.write(work)
-
-    async def cancel_many(self, caller: Caller, which: RunSelection, action: str) -> None:
-        """Stop several runs: those named of a thread, or all of a status. NotFound when none is stopped."""
-        found = await self._database.read(lambda tx: statements.select_active(tx, which))
-        reason = "interrupt requested via POST /runs/cancel"
-        stopped = [await self.stop(run.thread_id, run.run_id, action, reason) for run in found]
-        if not any(stopped):
-            raise NotFound(NOTHING_TO_CANCEL)
-
-    async def stop(self, thread_id: str, run_id: str, action: str, reason: str) -> bool:
-        """Have a run stopped, whoever asks. False when there is nothing to stop."""
-
-        def work(tx: Tx) -> Displaced:
-            lock_thread(tx, thread_id)
-            displaced = Displaced()
-            run = statements.get(tx, thread_id, run_id)
-            if run is not None and run.status.active:
-                displace(tx, run, action, reason, displaced)
-                if displaced.ended and not statements.has_active(tx, thread_id):
-                    self._leave(tx, run, displaced)
-            return displaced
-
-        displaced = await self._database.write(work)
-        await tell(self._broker, self._signals, displaced)
-        return bool(displaced.stopping or displaced.ended)
-
-    def _leave(self, tx: Tx, run: Run, displaced: Displaced) -> None:
-        """The last run of a thread went away before it started."""
-        if run.temporary:
-            threads.remove(tx, run.thread_id)
-            displaced.thread_gone = run.thread_id
-        else:
-            threads.set_status(tx, run.thread_id, ThreadStatus.idle, now())
-
     async def page(self, caller: Caller, thread_id: str, page: RunPage) -> list[Run]:
         """The runs of a thread, newest first. Raises NotFound for the thread."""
 
+        scope = await self._authorization.ask(caller, "threads", "read", {"thread_id": thread_id})
+        value: Json = {"thread_id": thread_id, "metadata": {}}
+        scope &= await self._authorization.ask(caller, "threads", "search", value)
+
         def work(tx: Tx) -> list[Run]:
-            if not threads.exists(tx, thread_id):
+            if not threads.exists(tx, thread_id, scope):
                 raise missing(thread_id)
             return statements.page(tx, thread_id, page)
 

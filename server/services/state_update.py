@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..access import EVERYTHING, Scope
 from ..clock import new_id, now
 from ..errors import Conflict, Contradiction, Overloaded
 from ..graph.catalog import Catalog, Graph
@@ -28,6 +29,7 @@ from ..storage.staged import StagedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode, raw
 from ..threads import NewThread
+from .authorization import OPEN, Authorization
 from .state import OffLoop, ask, config_of, graph_of, missing_checkpoint
 from .threads import Threads, add, missing, new_thread, taken
 
@@ -60,6 +62,7 @@ class StateUpdates:
         catalog: Catalog,
         saver: DatabaseSaver,
         off_loop: OffLoop,
+        authorization: Authorization = OPEN,
     ) -> None:
         self._database = database
         self._broker = broker
@@ -67,6 +70,7 @@ class StateUpdates:
         self._catalog = catalog
         self._saver = saver
         self._off_loop = off_loop
+        self._authorization = authorization
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def update(self, caller: Caller, thread_id: str, change: StateChange) -> Json:
@@ -79,11 +83,15 @@ class StateUpdates:
         async def write(graph: Graph, config: Any) -> Any:
             return await graph.aupdate_state(config, change.values, change.as_node)
 
+        scope = await self._writing(caller, thread_id)
         async with self._turn(thread_id):
             for _ in range(TRIES):
-                thread = await self._threads.get(caller, thread_id)
+                thread = await self._database.read(lambda tx: statements.get(tx, thread_id, scope))
+                if thread is None:
+                    raise missing(thread_id)
                 computed = await self._computed(caller, thread, write, change.place)
-                if await self._database.write(partial(_commit, thread=thread, computed=computed)):
+                commit = partial(_commit, scope, thread=thread, computed=computed)
+                if await self._database.write(commit):
                     await self._tell(thread, computed)
                     return computed.written
         raise Conflict(f"Thread {thread_id} keeps changing while its state is updated; try again")
@@ -99,18 +107,37 @@ class StateUpdates:
             return await graph.abulk_update_state(config, [superstep(writes) for writes in new.supersteps])
 
         thread_id = new.thread_id or new_id()
+        metadata, creating = await self._threads.creating(caller, thread_id, new)
+        writing = await self._writing(caller, thread_id)
+
+        def find(tx: Tx) -> Thread | None:
+            found = statements.get(tx, thread_id, creating & writing)
+            untouched = new.if_exists != "do_nothing" or found is None
+            if untouched and statements.exists(tx, thread_id):
+                raise taken(thread_id)
+            return found
+
         async with self._turn(thread_id):
             for _ in range(TRIES):
-                found = await self._database.read(lambda tx: statements.get(tx, thread_id))
-                if found is not None and new.if_exists != "do_nothing":
-                    raise taken(thread_id)
-                thread = found or new_thread(thread_id, new.metadata)
+                found = await self._database.read(find)
+                thread = found or new_thread(thread_id, metadata, caller.identity)
                 computed = await self._computed(caller, thread, write, Place())
-                commit = _commit if found else partial(_commit_new, new)
+                commit = partial(_commit, creating & writing) if found else partial(_commit_new, new)
                 if await self._database.write(partial(commit, thread=thread, computed=computed)):
                     await self._tell(thread, computed)
-                    return await self._threads.get(caller, thread_id)
+                    return await self._made(thread_id)
         raise Conflict(f"Thread {thread_id} keeps changing while its state is written; try again")
+
+    async def _writing(self, caller: Caller, thread_id: str) -> Scope:
+        """Who writes a state may read it, too."""
+        updating = await self._authorization.ask(caller, "threads", "update", {"thread_id": thread_id})
+        return updating & await self._threads.reading(caller, thread_id)
+
+    async def _made(self, thread_id: str) -> Thread:
+        made = await self._database.read(lambda tx: statements.get(tx, thread_id))
+        if made is None:  # somebody else was fast
+            raise missing(thread_id)
+        return made
 
     @asynccontextmanager
     async def _turn(self, thread_id: str) -> AsyncIterator[None]:
@@ -166,11 +193,11 @@ def _refuse_busy(tx: Tx, thread_id: str) -> None:
         raise Conflict(f"Thread {thread_id} has a run that waits or runs: cancel it, or wait for its end")
 
 
-def _commit(tx: Tx, thread: Thread, computed: _Computed) -> bool:
+def _commit(scope: Scope, tx: Tx, thread: Thread, computed: _Computed) -> bool:
     """Checkpoints and row together. False when the thread is not what the change was computed from."""
     lock_thread(tx, thread.thread_id)
     _refuse_busy(tx, thread.thread_id)
-    changed_at = statements.changed_at(tx, thread.thread_id)
+    changed_at = statements.changed_at(tx, thread.thread_id, scope)
     if changed_at is None:
         raise missing(thread.thread_id)
     if changed_at != thread.updated_at:
@@ -187,4 +214,4 @@ def _commit_new(new: NewThread, tx: Tx, thread: Thread, computed: _Computed) -> 
     if statements.exists(tx, thread.thread_id):
         return False
     add(tx, thread, new.ttl)
-    return _commit(tx, thread, computed)
+    return _commit(EVERYTHING, tx, thread, computed)

@@ -4,18 +4,20 @@ Its metadata, values, error and what waits for an answer are the source's; runs 
 long as its source, counted from now. A long past is copied piece by piece, under an id that nobody can see.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from ..access import Scope
 from ..clock import new_id, now
 from ..errors import Conflict, TooLarge
-from ..models import Caller, Thread
+from ..models import Caller, Json, Thread
 from ..storage import pruning, threads, ttls
 from ..storage import thread_copies as statements
 from ..storage.database import Database, Tx
 from ..storage.locks import lock_thread, lock_threads
 from ..storage.pruning import Piece
-from .threads import later, missing
+from .authorization import OPEN, Authorization, metadata_in
+from .threads import described, later, missing
 
 TRIES = 5
 PIECES_MAX = 100_000
@@ -28,18 +30,26 @@ class _Source:
     thread_id: str
     changed_at: str
     parts: list[list[Piece]]
+    owner: str = ""  # of the copy
+    told: Json = field(default_factory=dict)  # what a handler adds to its metadata
 
 
 class ThreadCopies:
     """Copies threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, authorization: Authorization = OPEN) -> None:
         self._database = database
+        self._authorization = authorization
 
     async def copy(self, caller: Caller, thread_id: str) -> Thread:
         """Copy a thread. Raises NotFound, TooLarge, Conflict when it does not stop changing."""
+        scope = await self._authorization.ask(caller, "threads", "read", {"thread_id": thread_id})
+        value: Json = {"thread_id": new_id(), "metadata": {}}
+        await self._authorization.ask(caller, "threads", "create", value)
+        told = metadata_in(value)
         for _ in range(TRIES):
-            source = await self._database.read(lambda tx: _find(tx, thread_id))
+            source = await self._database.read(lambda tx: _find(tx, thread_id, scope))
+            source = replace(source, owner=caller.identity, told=told)
             if (made := await self._copy(source, new_id())) is not None:
                 return made
         raise Conflict(f"Thread {thread_id} keeps changing while it is copied; try again")
@@ -76,8 +86,8 @@ async def discard(database: Database, target: str) -> None:
             await database.write(partial(_take, target, part))
 
 
-def _find(tx: Tx, thread_id: str) -> _Source:
-    changed_at = threads.changed_at(tx, thread_id)
+def _find(tx: Tx, thread_id: str, scope: Scope) -> _Source:
+    changed_at = threads.changed_at(tx, thread_id, scope)
     if changed_at is None:
         raise missing(thread_id)
     pieces = pruning.everything(tx, thread_id, PIECES_MAX + 1)
@@ -110,7 +120,9 @@ def _finish(tx: Tx, source: _Source, target: str, last: list[Piece], *, noted: b
         return None
     at = now()
     statements.copy(tx, source.thread_id, target, last)
-    statements.finish(tx, source.thread_id, target, at)
+    statements.finish(tx, source.thread_id, target, at, source.owner)
+    if source.told:
+        threads.describe(tx, target, described(threads.metadata_of(tx, target) or {}, source.told), at)
     if (ttl := ttls.get(tx, source.thread_id)) is not None:
         ttls.put(tx, target, replace(ttl, expires_at=later(at, ttl.minutes)))
     return threads.get(tx, target)

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from ..access import Scope
 from ..errors import Overloaded
 from ..models import Caller, Json, Page
 from ..storage import thread_search as statements
 from ..storage.database import Database, Tx
 from ..threads import ThreadFields, ThreadQuery
+from .authorization import OPEN, Authorization, metadata_in
 
 T = TypeVar("T")
 
@@ -20,8 +23,9 @@ WAIT_SECONDS = 10.0
 class ThreadSearch:
     """Finds threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, authorization: Authorization = OPEN) -> None:
         self._database = database
+        self._authorization = authorization
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def search(
@@ -32,11 +36,28 @@ class ThreadSearch:
         What graphs made is JSON in bytes, also under `extracted`. Raises Invalid for a filter beyond the
         limits, TooLarge for a search that takes too long or a page that is too large, Overloaded.
         """
-        return await self._read(lambda tx: statements.search(tx, query, page, show))
+        query, scope = await self._searching(caller, query, page.limit, page.offset)
+        return await self._read(lambda tx: statements.search(tx, query, page, show, scope))
 
     async def count(self, caller: Caller, query: ThreadQuery) -> int:
         """How many threads a query describes. Raises like `search`."""
-        return await self._read(lambda tx: statements.count(tx, query))
+        query, scope = await self._searching(caller, query, 0, 0)
+        return await self._read(lambda tx: statements.count(tx, query, scope))
+
+    async def _searching(
+        self, caller: Caller, query: ThreadQuery, limit: int, offset: int
+    ) -> tuple[ThreadQuery, Scope]:
+        value: dict[str, Any] = {
+            "metadata": dict(query.metadata),
+            "values": query.values,
+            "status": query.status,
+            "limit": limit,
+            "offset": offset,
+        }
+        if query.ids:
+            value["ids"] = [*query.ids]
+        scope = await self._authorization.ask(caller, "threads", "search", value)
+        return replace(query, metadata=metadata_in(value)), scope
 
     async def _read(self, work: Callable[[Tx], T]) -> T:
         async with self._turn():

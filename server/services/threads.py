@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..access import Scope
 from ..clock import new_id, now
 from ..errors import Conflict, Invalid, NotFound
 from ..models import METADATA_BYTES_MAX, Caller, Json, Thread, ThreadStatus
@@ -24,6 +25,7 @@ from ..streaming.broker import Broker
 from ..streaming.encode import encode
 from ..streaming.signals import Signals
 from ..threads import NewThread, Ttl
+from .authorization import OPEN, Authorization, metadata_in
 from .erasure import Eraser
 
 # The server writes these three itself; what a client says of them is dropped (contract/resources.md 4.1).
@@ -31,10 +33,10 @@ _OWN = ("thread_id", "run_id", "assistant_id")
 METADATA_KEYS_MAX = 1_000  # each is a row of the index (reliability A10)
 
 
-def new_thread(thread_id: str, metadata: Json) -> Thread:
+def new_thread(thread_id: str, metadata: Json, owner: str = "") -> Thread:
     """A thread that has not run. Raises Invalid for metadata that are too much."""
-    at = now()
-    return Thread(thread_id, at, at, at, described({}, metadata), ThreadStatus.idle, {}, None, None)
+    at, told = now(), described({}, metadata)
+    return Thread(thread_id, at, at, at, told, ThreadStatus.idle, {}, None, None, owner=owner)
 
 
 def described(metadata: Json, change: Mapping[str, Any]) -> Json:
@@ -72,21 +74,30 @@ def add(tx: Tx, thread: Thread, ttl: Ttl | None) -> None:
 class Threads:
     """The threads of this server."""
 
-    def __init__(self, database: Database, broker: Broker, signals: Signals) -> None:
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        signals: Signals,
+        authorization: Authorization = OPEN,
+    ) -> None:
         self._database = database
         self._eraser = Eraser(database, broker, signals)
+        self._authorization = authorization
 
     async def create(self, caller: Caller, new: NewThread) -> Thread:
         """Make a thread without a past; `StateUpdates.create` makes one with supersteps.
 
         An id that exists: Conflict, or with `do_nothing` the thread as it is.
         """
-        thread = new_thread(new.thread_id or new_id(), new.metadata)
+        thread_id = new.thread_id or new_id()
+        metadata, scope = await self.creating(caller, thread_id, new)
+        thread = new_thread(thread_id, metadata, caller.identity)
 
         def work(tx: Tx) -> Thread:
             lock_thread(tx, thread.thread_id)
-            if new.thread_id is not None and (found := statements.get(tx, new.thread_id)):
-                if new.if_exists == "do_nothing":
+            if new.thread_id is not None and statements.exists(tx, new.thread_id):
+                if new.if_exists == "do_nothing" and (found := statements.get(tx, new.thread_id, scope)):
                     return found
                 raise taken(new.thread_id)
             add(tx, thread, new.ttl)
@@ -96,10 +107,21 @@ class Threads:
 
     async def get(self, caller: Caller, thread_id: str) -> Thread:
         """One thread. Raises NotFound."""
-        found = await self._database.read(lambda tx: statements.get(tx, thread_id))
+        scope = await self.reading(caller, thread_id)
+        found = await self._database.read(lambda tx: statements.get(tx, thread_id, scope))
         if found is None:
             raise missing(thread_id)
         return found
+
+    async def creating(self, caller: Caller, thread_id: str, new: NewThread) -> tuple[Json, Scope]:
+        """The metadata to store, and the scope of what is there already."""
+        value = {"thread_id": thread_id, "metadata": dict(new.metadata), "if_exists": new.if_exists}
+        scope = await self._authorization.ask(caller, "threads", "create", value)
+        return metadata_in(value), scope
+
+    async def reading(self, caller: Caller, thread_id: str) -> Scope:
+        """Within what the caller may read the thread."""
+        return await self._authorization.ask(caller, "threads", "read", {"thread_id": thread_id})
 
     async def get_with_ttl(self, caller: Caller, thread_id: str) -> tuple[Thread, Ttl | None]:
         """One thread, and how long it lives if not for ever. Raises NotFound."""
@@ -116,13 +138,17 @@ class Threads:
         Raises NotFound, Invalid.
         """
 
+        value = {"thread_id": thread_id, "metadata": dict(metadata)}
+        scope = await self._authorization.ask(caller, "threads", "update", value)
+        change = metadata_in(value)
+
         def work(tx: Tx) -> Thread | None:
             lock_thread(tx, thread_id)
-            found = statements.metadata_of(tx, thread_id)
+            found = statements.metadata_of(tx, thread_id, scope)
             if found is None:
                 raise missing(thread_id)
             at = now()
-            statements.describe(tx, thread_id, described(found, metadata), at)
+            statements.describe(tx, thread_id, described(found, change), at)
             if ttl is not None:
                 ttls.put(tx, thread_id, replace(ttl, expires_at=later(at, ttl.minutes)))
             return statements.get(tx, thread_id)
@@ -133,5 +159,6 @@ class Threads:
 
     async def delete(self, caller: Caller, thread_id: str) -> None:
         """Delete a thread with its runs and checkpoints; nothing runs for it any more. Raises NotFound."""
-        if not await self._eraser.erase(thread_id):
+        scope = await self._authorization.ask(caller, "threads", "delete", {"thread_id": thread_id})
+        if not await self._eraser.erase(thread_id, scope=scope):
             raise missing(thread_id)

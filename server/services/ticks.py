@@ -5,21 +5,20 @@ or neither. Ticks that were missed are made up for by one run, because the next 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from ..clock import new_id, now
 from ..crons import Cron, Tick
-from ..errors import Invalid, RequestError
+from ..errors import AccessError, Invalid, RequestError
 from ..models import RunRequest
 from ..storage import crons as statements
-from ..storage import threads
 from ..storage.database import Database, Tx
-from .assistants import automatic_id
 from .crons import next_date, request_of
+from .resolution import automatic_id
 from .runs import Runs
-from .threads import new_thread
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +55,8 @@ class Ticks:
         """Make the run of a tick, unless the cron was changed meanwhile: then there is another tick.
 
         A tick whose run is refused for good is over: its thread is busy and `reject` was said, its graph or
-        assistant is gone. Raises what may pass: Overloaded, StorageFull, Invalid for a webhook's host.
+        assistant is gone, or who made the cron may not run it any more. Raises what may pass: Overloaded,
+        StorageFull, Invalid for a webhook's host.
         """
         cron = await self._database.read(lambda tx: statements.get(tx, tick.cron_id))
         if cron is None or not cron.enabled or cron.next_run_date != tick.at:
@@ -70,7 +70,7 @@ class Ticks:
                 await self._run(cron, following)
         except Changed:
             return
-        except RequestError as failure:
+        except (RequestError, AccessError) as failure:
             if isinstance(failure, Invalid):
                 raise
             _log.warning("a cron could not run", cron_id=cron.cron_id, due=tick.at, error=failure.message)
@@ -87,13 +87,14 @@ class Ticks:
     async def _run(self, cron: Cron, following: str | None) -> None:
         request = request_of(cron, self._names)
         own_thread = new_id() if cron.on_run_completed == "keep" else None
+        if own_thread is not None:
+            request = replace(request, if_not_exists="create")
 
         def first(tx: Tx) -> None:
             _take(tx, cron, following)
-            if own_thread is not None:
-                threads.add(tx, new_thread(own_thread, _thread_metadata(request)))
 
-        await self._runs.create(cron.caller, cron.thread_id or own_thread, request, first)
+        on, told = cron.thread_id or own_thread, _thread_metadata(request)
+        await self._runs.create(cron.caller, on, request, first, told)
 
     async def _skip(self, cron: Cron, following: str | None) -> None:
         await self._database.write(lambda tx: statements.take(tx, cron, following))

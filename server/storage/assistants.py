@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 
+from ..access import EVERYTHING, Scope
 from ..models import Assistant, AssistantQuery, Json, Page
-from . import filters, metadata_index
+from . import filters, metadata_index, scopes
 from .database import Tx
 from .tables import assistant_versions as versions
 from .tables import assistants, threads
@@ -68,16 +69,20 @@ def replace(tx: Tx, assistant: Assistant) -> None:
     tx.execute(_replace, {"of_assistant": assistant.assistant_id, **_values(assistant)})
 
 
-def get(tx: Tx, assistant_id: str) -> Assistant | None:
+def get(tx: Tx, assistant_id: str, scope: Scope = EVERYTHING) -> Assistant | None:
     """One assistant by id."""
-    row = tx.execute(_get, {"of_assistant": assistant_id}).first()
+    row = tx.execute(_within(tx, _get, scope), {"of_assistant": assistant_id}).first()
     return _assistant(row) if row else None
 
 
-def get_to_change(tx: Tx, assistant_id: str) -> Assistant | None:
+def get_to_change(tx: Tx, assistant_id: str, scope: Scope = EVERYTHING) -> Assistant | None:
     """One assistant by id, which nobody else changes before this transaction has ended."""
-    row = tx.execute(_get_to_change, {"of_assistant": assistant_id}).first()
+    row = tx.execute(_within(tx, _get_to_change, scope), {"of_assistant": assistant_id}).first()
     return _assistant(row) if row else None
+
+
+def _within(tx: Tx, statement: Select[Any], scope: Scope) -> Select[Any]:
+    return statement.where(*scopes.within(tx, assistants, scope)) if scope else statement
 
 
 def hold(tx: Tx, assistant_id: str) -> bool:
@@ -105,16 +110,18 @@ def page_of_versions(tx: Tx, assistant_id: str, metadata: Json, page: Page) -> l
     return [_version(row) for row in tx.execute(query)]
 
 
-def search(tx: Tx, query: AssistantQuery, page: Page) -> tuple[list[Assistant], int]:
+def search(
+    tx: Tx, query: AssistantQuery, page: Page, scope: Scope = EVERYTHING
+) -> tuple[list[Assistant], int]:
     """A page of the assistants that a query describes, and how many there are on all pages."""
-    conditions = _conditions(tx, query)
+    conditions = _conditions(tx, query, scope)
     rows, total = filters.page_of(tx, select(*_COLUMNS).where(*conditions), page, _ORDER)
     return [_assistant(row) for row in rows], total
 
 
-def count(tx: Tx, query: AssistantQuery) -> int:
+def count(tx: Tx, query: AssistantQuery, scope: Scope = EVERYTHING) -> int:
     """How many assistants a query describes."""
-    return filters.count_of(tx, select(*_COLUMNS).where(*_conditions(tx, query)))
+    return filters.count_of(tx, select(*_COLUMNS).where(*_conditions(tx, query, scope)))
 
 
 def remove(tx: Tx, assistant_id: str) -> bool:
@@ -122,18 +129,20 @@ def remove(tx: Tx, assistant_id: str) -> bool:
     return tx.execute(delete(assistants).where(_this), {"of_assistant": assistant_id}).rowcount > 0
 
 
-def threads_of(tx: Tx, assistant_id: str, after: str, limit: int) -> list[str]:
+def threads_of(tx: Tx, assistant_id: str, after: str, limit: int, scope: Scope = EVERYTHING) -> list[str]:
     """The ids of threads whose last run used the assistant: up to `limit`, those above `after`."""
     wanted = {"assistant_id": assistant_id}
     terms, rest = metadata_index.split(tx, wanted)
     query = terms[0].threads() if terms else select(threads.c.thread_id)
     query = query.where(*filters.contains(tx, threads.c.metadata, rest))
     thread_id = query.selected_columns.thread_id
+    query = query.where(*scopes.thread_within(tx, thread_id, scope))
     return list(tx.execute(query.where(thread_id > after).order_by(thread_id).limit(limit)).scalars())
 
 
-def _conditions(tx: Tx, query: AssistantQuery) -> list[filters.Condition]:
-    found = filters.contains(tx, assistants.c.metadata, query.metadata)
+def _conditions(tx: Tx, query: AssistantQuery, scope: Scope) -> list[filters.Condition]:
+    found = scopes.within(tx, assistants, scope)
+    found += filters.contains(tx, assistants.c.metadata, query.metadata)
     if query.graph_id is not None:
         found.append(assistants.c.graph_id == query.graph_id)
     if query.name:

@@ -9,12 +9,15 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from ..access import EVERYTHING, Scope
 from ..crons import Cron, CronQuery, Tick
 from ..models import Page
-from . import filters
+from . import filters, scopes
 from .database import Tx
 from .tables import crons
 
+Visible = tuple[Scope, Scope]  # which crons, and of those that are bound to a thread, of which threads
+ALL: Visible = (EVERYTHING, EVERYTHING)
 _COLUMNS = tuple(crons.c)
 _NEVER = "z"  # beyond all dates and ids, on every engine: what has none comes last
 _ORDER = filters.Order(
@@ -72,15 +75,16 @@ def add(tx: Tx, cron: Cron) -> None:
     tx.execute(insert(crons), _values(cron))
 
 
-def get(tx: Tx, cron_id: str) -> Cron | None:
+def get(tx: Tx, cron_id: str, scope: Scope = EVERYTHING) -> Cron | None:
     """One cron by id."""
-    row = tx.execute(_get, {"of_cron": cron_id}).first()
+    row = tx.execute(_get.where(*scopes.within(tx, crons, scope)), {"of_cron": cron_id}).first()
     return _cron(row) if row else None
 
 
-def get_to_change(tx: Tx, cron_id: str) -> Cron | None:
+def get_to_change(tx: Tx, cron_id: str, scope: Scope = EVERYTHING) -> Cron | None:
     """One cron by id, which nobody else changes before this transaction has ended."""
-    row = tx.execute(_get_to_change, {"of_cron": cron_id}).first()
+    statement = _get_to_change.where(*scopes.within(tx, crons, scope))
+    row = tx.execute(statement, {"of_cron": cron_id}).first()
     return _cron(row) if row else None
 
 
@@ -89,9 +93,10 @@ def replace(tx: Tx, cron: Cron) -> None:
     tx.execute(_replace, {"of_cron": cron.cron_id, **_values(cron)})
 
 
-def remove(tx: Tx, cron_id: str) -> bool:
+def remove(tx: Tx, cron_id: str, scope: Scope = EVERYTHING) -> bool:
     """Delete a cron. False if there was none."""
-    return tx.execute(_remove, {"of_cron": cron_id}).rowcount > 0
+    statement = _remove.where(*scopes.within(tx, crons, scope))
+    return tx.execute(statement, {"of_cron": cron_id}).rowcount > 0
 
 
 def remove_of_assistant(tx: Tx, assistant_id: str) -> None:
@@ -109,15 +114,15 @@ def count_of(tx: Tx, identity: str) -> int:
     return tx.execute(_count_of, {"of_identity": identity}).scalar_one()
 
 
-def search(tx: Tx, query: CronQuery, page: Page) -> tuple[list[Cron], int]:
+def search(tx: Tx, query: CronQuery, page: Page, mine: Visible = ALL) -> tuple[list[Cron], int]:
     """A page of the crons that a query describes, and how many there are on all pages."""
-    rows, total = filters.page_of(tx, select(*_COLUMNS).where(*_conditions(tx, query)), page, _ORDER)
+    rows, total = filters.page_of(tx, select(*_COLUMNS).where(*_conditions(tx, query, mine)), page, _ORDER)
     return [_cron(row) for row in rows], total
 
 
-def count(tx: Tx, query: CronQuery) -> int:
+def count(tx: Tx, query: CronQuery, mine: Visible = ALL) -> int:
     """How many crons a query describes."""
-    return filters.count_of(tx, select(*_COLUMNS).where(*_conditions(tx, query)))
+    return filters.count_of(tx, select(*_COLUMNS).where(*_conditions(tx, query, mine)))
 
 
 def due(tx: Tx, at: str, most: int, in_hand: Sequence[str]) -> list[Tick]:
@@ -145,8 +150,14 @@ def postpone(tx: Tx, tick: Tick, to: str) -> None:
     tx.execute(_postpone, {"of_cron": tick.cron_id, "of_date": tick.at, "to_due_at": to})
 
 
-def _conditions(tx: Tx, query: CronQuery) -> list[filters.Condition]:
-    found = filters.contains(tx, crons.c.metadata, query.metadata)
+def _conditions(tx: Tx, query: CronQuery, mine: Visible) -> list[filters.Condition]:
+    of_crons, of_threads = mine
+    found = scopes.within(tx, crons, of_crons)
+    found += [
+        crons.c.thread_id.is_(None) | condition
+        for condition in scopes.thread_within(tx, crons.c.thread_id, of_threads)
+    ]
+    found += filters.contains(tx, crons.c.metadata, query.metadata)
     if query.assistant_id is not None:
         found.append(crons.c.assistant_id == query.assistant_id)
     if query.thread_id is not None:

@@ -44,10 +44,10 @@ def add(tx: Tx, identity: str, name: str, named: Named, at: str) -> None:
     )
 
 
-def cancel_early(tx: Tx, run_id: str, reason: str, at: str) -> None:
-    """Remember that a run is not to begin, should it ever be created."""
+def cancel_early(tx: Tx, run_id: str, reason: str, at: str, identity: str = "") -> None:
+    """Remember that a run is not to begin, should this caller ever create it."""
     tx.execute(delete(early_cancels).where(early_cancels.c.run_id == run_id))
-    tx.execute(insert(early_cancels).values(run_id=run_id, reason=reason, created_at=at))
+    tx.execute(insert(early_cancels).values(run_id=run_id, reason=reason, created_at=at, identity=identity))
 
 
 def count_early_cancels(tx: Tx, most: int) -> int:
@@ -55,9 +55,11 @@ def count_early_cancels(tx: Tx, most: int) -> int:
     return len(tx.execute(select(early_cancels.c.run_id).limit(most)).all())
 
 
-def take_early_cancel(tx: Tx, run_id: str) -> str | None:
-    """The reason of the cancel that waits for this run; it waits no longer."""
-    statement = delete(early_cancels).where(early_cancels.c.run_id == run_id)
+def take_early_cancel(tx: Tx, run_id: str, identity: str = "") -> str | None:
+    """The reason of the cancel that waits for this run of a caller; it waits no longer."""
+    statement = delete(early_cancels).where(
+        early_cancels.c.run_id == run_id, early_cancels.c.identity == identity
+    )
     return tx.execute(statement.returning(early_cancels.c.reason)).scalar()
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, update
 
+from ..access import EVERYTHING, Scope
 from ..models import Json, Run, RunPage, RunSelection, RunStatus
 from .database import Tx
 from .locks import lock_thread, thread_is_free
+from .scopes import thread_within
 from .tables import runs, workers
 
 _COLUMNS = tuple(column for column in runs.c if column.name != "seq")
@@ -79,12 +81,13 @@ def add(tx: Tx, run: Run) -> None:
     tx.execute(_add, {name: getattr(run, name) for name in _NAMES})
 
 
-def get(tx: Tx, thread_id: str | None, run_id: str) -> Run | None:
-    """One run by id, and by thread unless `thread_id` is None."""
-    if thread_id is None:
-        row = tx.execute(_get, {"of_run": run_id}).first()
-    else:
-        row = tx.execute(_get_of_thread, {"of_run": run_id, "of_thread": thread_id}).first()
+def get(tx: Tx, thread_id: str | None, run_id: str, scope: Scope = EVERYTHING) -> Run | None:
+    """One run by id, and by thread unless `thread_id` is None; its thread is within the scope."""
+    named = {"of_run": run_id} if thread_id is None else {"of_run": run_id, "of_thread": thread_id}
+    statement = _get if thread_id is None else _get_of_thread
+    if scope:
+        statement = statement.where(*thread_within(tx, runs.c.thread_id, scope))
+    row = tx.execute(statement, named).first()
     return _run(row) if row else None
 
 
@@ -102,9 +105,10 @@ def page(tx: Tx, thread_id: str, wanted: RunPage) -> list[Run]:
     return [_run(row) for row in tx.execute(query)]
 
 
-def select_active(tx: Tx, which: RunSelection) -> list[Run]:
-    """The waiting and running runs of a selection, in the order they came."""
+def select_active(tx: Tx, which: RunSelection, scope: Scope = EVERYTHING) -> list[Run]:
+    """The waiting and running runs of a selection, in the order they came; of threads within the scope."""
     query = select(*_COLUMNS).where(runs.c.status.in_(which.statuses))
+    query = query.where(*thread_within(tx, runs.c.thread_id, scope))
     if which.thread_id is not None:
         query = query.where(runs.c.thread_id == which.thread_id, runs.c.run_id.in_(which.run_ids))
     return [_run(row) for row in tx.execute(query.order_by(runs.c.seq))]

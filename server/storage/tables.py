@@ -54,6 +54,7 @@ assistants = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
+    Column("owner", Words, nullable=False, server_default=text("''"), index=True),  # who made it
 )
 
 # What an assistant was after each change; the row above holds what it is now.
@@ -84,11 +85,13 @@ threads = Table(
     Column("values", RawJson),
     Column("error", Document),
     Column("interrupts", RawJson, nullable=False),
+    Column("owner", Words, nullable=False, server_default=text("''")),  # who made it
 )
 # What threads are sorted by. With the id in them a search need not touch the rows that it passes over.
 Index("threads_created_at_idx", threads.c.created_at.desc(), threads.c.thread_id)
 Index("threads_updated_at_idx", threads.c.updated_at.desc(), threads.c.thread_id)
 Index("threads_state_updated_at_idx", threads.c.state_updated_at.desc(), threads.c.thread_id)
+Index("threads_owner_idx", threads.c.owner, threads.c.updated_at.desc(), threads.c.thread_id)
 Index("threads_status_idx", threads.c.status, threads.c.updated_at.desc(), threads.c.thread_id)
 
 # The metadata of threads the other way round, for searches (storage/metadata_index.py). On SQLite triggers
@@ -202,6 +205,7 @@ early_cancels = Table(
     Column("run_id", Id, primary_key=True),
     Column("reason", Words, nullable=False),
     Column("created_at", Timestamp, nullable=False, index=True),
+    Column("identity", Words, nullable=False, server_default=text("''")),  # whose runs it stops
 )
 
 # What runs wrote beside checkpoints that are not their own (answers to interrupts, and what came of them),
@@ -267,6 +271,7 @@ crons = Table(
     Column("identity", Words, nullable=False, index=True),
     Column("permissions", Document, nullable=False),
     Column("user", Document),
+    Column("trusted", Boolean, nullable=False, server_default=text("false")),  # made by the server's own code
     Index("crons_due_idx", "enabled", "due_at"),
 )
 

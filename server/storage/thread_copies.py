@@ -55,14 +55,12 @@ def copy(tx: Tx, source: str, target: str, pieces: Sequence[Piece]) -> None:
         tx.execute(statement.on(tx), keys)
 
 
-def finish(tx: Tx, source: str, target: str, at: str) -> None:
+def finish(tx: Tx, source: str, target: str, at: str, owner: str = "") -> None:
     """Make the row: what the source's shows, without what runs on it."""
     named = [column.name for column in threads.c]
-    tx.execute(
-        insert(threads).from_select(
-            named, select(*(_column(name, target, at) for name in named)).where(threads.c.thread_id == source)
-        )
-    )
+    new = {"thread_id": target, "owner": owner}
+    columns = [literal(new[name]) if name in new else _column(name, at) for name in named]
+    tx.execute(insert(threads).from_select(named, select(*columns).where(threads.c.thread_id == source)))
     forget(tx, target)
 
 
@@ -76,9 +74,7 @@ def forget(tx: Tx, target: str) -> None:
     tx.execute(delete(thread_copies).where(_of_copy), {"of_thread": target})
 
 
-def _column(name: str, target: str, at: str) -> ColumnElement[Any]:
-    if name == "thread_id":
-        return literal(target)
+def _column(name: str, at: str) -> ColumnElement[Any]:
     if name in ("created_at", "updated_at", "state_updated_at"):
         return literal(at)
     if name == "status":

@@ -17,6 +17,7 @@ from sqlalchemy import JSON, ColumnElement, Integer, Text, UnaryExpression, cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import operators
 
+from ..access import EVERYTHING, Holds, Scope
 from ..errors import TooLarge
 from ..models import Json, Page
 from ..threads import Extract, ThreadFields, ThreadQuery
@@ -25,6 +26,7 @@ from .database import Tx
 from .deadline import deadline
 from .filters import Condition, Order, check, contains
 from .metadata_index import Term
+from .scopes import owned, within
 from .tables import threads
 from .types import Metadata, RawJson
 
@@ -32,7 +34,7 @@ FEW = 2_000  # threads, which are found and sorted in a few milliseconds
 TERMS_TRIED = 5  # for one that few threads have
 SECONDS_MAX = 10.0
 BYTES_MAX = 64 * 2**20
-FIELDS = tuple(column.name for column in threads.c)
+FIELDS = tuple(column.name for column in threads.c if column.name != "owner")
 _TOO_LONG = (
     f"The search takes more than {SECONDS_MAX:g} seconds: say more, such as ids, status or metadata of text "
     "and numbers"
@@ -61,29 +63,34 @@ class _Found:
         return int(tx.execute(counting).scalar_one())
 
 
-def search(tx: Tx, query: ThreadQuery, page: Page, show: ThreadFields) -> tuple[list[Json], int]:
+def search(
+    tx: Tx, query: ThreadQuery, page: Page, show: ThreadFields, scope: Scope = EVERYTHING
+) -> tuple[list[Json], int]:
     """The rows of a page with their ids and the fields to show, and how many threads there are on all pages.
 
     What is raw in the table is bytes. Raises Invalid, or TooLarge for what takes too long or is too much.
     """
     with deadline(tx, SECONDS_MAX, _TOO_LONG):
-        found = _find(tx, query)
+        found = _find(tx, query, scope)
         rows = select(*_columns(tx, show)).where(*found.conditions).order_by(*_ORDER.by(page))
         shown = _rows(tx.execute(rows.limit(page.limit).offset(page.offset)), show)
         return shown, found.count(tx)
 
 
-def count(tx: Tx, query: ThreadQuery) -> int:
+def count(tx: Tx, query: ThreadQuery, scope: Scope = EVERYTHING) -> int:
     """How many threads a query describes. Raises like `search`."""
     with deadline(tx, SECONDS_MAX, _TOO_LONG):
-        return _find(tx, query).count(tx)
+        return _find(tx, query, scope).count(tx)
 
 
-def _find(tx: Tx, query: ThreadQuery) -> _Found:
+def _find(tx: Tx, query: ThreadQuery, scope: Scope) -> _Found:
     check(threads.c.metadata, query.metadata)
     terms, rest = metadata_index.split(tx, query.metadata)
+    terms_of_scope, conditions_of_scope = _allowed(tx, scope)
+    terms += terms_of_scope
     rare = _rare(tx, terms) if not query.ids else None
     others = [
+        *conditions_of_scope,
         *contains(tx, threads.c.metadata, rest),
         *contains(tx, threads.c["values"], query.values),
     ]
@@ -97,6 +104,18 @@ def _find(tx: Tx, query: ThreadQuery) -> _Found:
         for term in terms
     ]
     return _Found([*by_term, *others], [] if others else terms)
+
+
+def _allowed(tx: Tx, scope: Scope) -> tuple[list[Term], list[Condition]]:
+    """A scope as terms where there is an index for them, and as conditions for the rest."""
+    terms: list[Term] = []
+    conditions = owned(threads, scope)
+    for test in scope.tests:
+        found, rest = metadata_index.split(tx, test.wanted) if isinstance(test, Holds) else ([], {})
+        terms += found
+        if rest or not found:
+            conditions += within(tx, threads, Scope(tests=(test,)))
+    return terms, conditions
 
 
 def _rare(tx: Tx, terms: Sequence[Term]) -> Term | None:

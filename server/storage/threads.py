@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 
+from ..access import EVERYTHING, Scope
 from ..models import Json, Outcome, Thread, ThreadStatus
 from .database import Tx
+from .scopes import within
 from .tables import threads
 
 _COLUMNS = tuple(threads.c)
@@ -56,25 +58,29 @@ def _thread(row: Any) -> Thread:
     return Thread(**fields)
 
 
+def _within(tx: Tx, statement: Select[Any], scope: Scope) -> Select[Any]:
+    return statement.where(*within(tx, threads, scope)) if scope else statement
+
+
 def add(tx: Tx, thread: Thread) -> None:
     """Store a new thread; the id must be free."""
     tx.execute(_add, {name: getattr(thread, name) for name in _NAMES})
 
 
-def get(tx: Tx, thread_id: str) -> Thread | None:
+def get(tx: Tx, thread_id: str, scope: Scope = EVERYTHING) -> Thread | None:
     """One thread by id."""
-    row = tx.execute(_get, {"of_thread": thread_id}).first()
+    row = tx.execute(_within(tx, _get, scope), {"of_thread": thread_id}).first()
     return _thread(row) if row else None
 
 
-def exists(tx: Tx, thread_id: str) -> bool:
+def exists(tx: Tx, thread_id: str, scope: Scope = EVERYTHING) -> bool:
     """Whether there is such a thread, without reading its values."""
-    return tx.execute(_exists, {"of_thread": thread_id}).first() is not None
+    return tx.execute(_within(tx, _exists, scope), {"of_thread": thread_id}).first() is not None
 
 
-def metadata_of(tx: Tx, thread_id: str) -> Json | None:
+def metadata_of(tx: Tx, thread_id: str, scope: Scope = EVERYTHING) -> Json | None:
     """The metadata alone: creating a run must not read a thread's values, which may be megabytes."""
-    row = tx.execute(_metadata_of, {"of_thread": thread_id}).first()
+    row = tx.execute(_within(tx, _metadata_of, scope), {"of_thread": thread_id}).first()
     return row[0] if row else None
 
 
@@ -84,15 +90,15 @@ def values_of(tx: Tx, thread_id: str) -> bytes | None:
     return row[0] if row else None
 
 
-def waiting_of(tx: Tx, thread_id: str) -> tuple[ThreadStatus, bytes] | None:
+def waiting_of(tx: Tx, thread_id: str, scope: Scope = EVERYTHING) -> tuple[ThreadStatus, bytes] | None:
     """Its status, and what waits for answers, without reading its values."""
-    row = tx.execute(_waiting_of, {"of_thread": thread_id}).first()
+    row = tx.execute(_within(tx, _waiting_of, scope), {"of_thread": thread_id}).first()
     return (ThreadStatus(row[0]), row[1]) if row else None
 
 
-def changed_at(tx: Tx, thread_id: str) -> str | None:
+def changed_at(tx: Tx, thread_id: str, scope: Scope = EVERYTHING) -> str | None:
     """When the thread last changed in any way, which tells one version of it from the next."""
-    return tx.execute(_changed_at, {"of_thread": thread_id}).scalar()
+    return tx.execute(_within(tx, _changed_at, scope), {"of_thread": thread_id}).scalar()
 
 
 def begin_run(tx: Tx, thread_id: str, metadata: Json, at: str) -> None:

@@ -290,7 +290,17 @@ def test_the_document_says_how_to_authenticate(guarded: Server) -> None:
 )
 def test_a_server_with_broken_authentication_does_not_start(tmp_path: Path, auth: Any, said: str) -> None:
     config = variant(tmp_path, auth)
-    command = [sys.executable, "-m", "server", "serve", "--config", str(config), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "server",
+        "serve",
+        "--config",
+        str(config),
+        "--port",
+        "0",
+        "--allow-outside",
+    ]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode in (2, 3)
     assert said in done.stderr

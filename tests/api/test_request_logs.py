@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_auth import GRAPHS, bearer
 from fix_fork import fork
 from fix_server import CONFIG, RunningServer, Server, eventually, run_of
 
@@ -161,3 +162,18 @@ def test_a_start_that_fails_does_not_print_passwords(tmp_path: Path, uri: str) -
     log = tmp_path / "start.log"
     assert fork(["migrate", "--config", str(TELLING), "--traceback"], env, log).wait(30) == 2
     assert "pass-word-1" not in log.read_text()
+
+
+def test_the_log_says_who_asked_and_nothing_else_of_him(start_server: RunningServer) -> None:
+    guarded = start_server(GRAPHS / "auth.json", LOG_JSON="true", LOG_LEVEL="DEBUG")
+    ann = bearer("annabelle")
+    thread = guarded.request("POST", "/threads", {}, headers=ann).json()["thread_id"]
+    body = {"assistant_id": "whoami", "input": {}}
+    guarded.request("POST", f"/threads/{thread}/runs/wait", body, headers=ann).body()
+    guarded.request("GET", "/threads/search", headers=bearer("stranger-1")).body()
+    path = f"/threads/{thread}/runs/wait"
+    assert line(guarded, event="request", path=path)["identity"] == "annabelle"
+    assert line(guarded, event="request", status=401, path="/threads/search")
+    assert not [
+        secret for secret in ("Bearer", "s3cret-of", "example.com", "stranger-1") if secret in guarded.log
+    ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import wire
+from fix_auth import GRAPHS, bearer
 from fix_gate import Gate
 from fix_scrape import scrape
 from fix_server import RunningServer, Server
@@ -137,3 +138,14 @@ def test_open_sockets_count_and_one_too_many_is_refused_before_it_is_open() -> N
         assert client.get("/hello").status_code == 429
         socket.send_text("done")
     assert client.get("/hello").status_code == 200
+
+
+def test_users_are_told_apart_by_who_they_are(start_server: RunningServer) -> None:
+    rate = {"GRAPHWIRE_REQUEST_RATE_MAX": "0.001", "GRAPHWIRE_REQUEST_BURST_MAX": "3"}
+    guarded = start_server(GRAPHS / "auth.json", **rate)
+
+    def ask(user: str) -> int:
+        return guarded.request("GET", "/docs", headers=bearer(user)).status
+
+    assert [ask("ann") for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert [ask("bob") for _ in range(4)] == [200, 200, 200, 429]

@@ -7,7 +7,8 @@ import pytest
 
 from server.errors import Contradiction, Invalid, NotFound
 from server.models import METADATA_BYTES_MAX, Assistant, AssistantChange, AssistantQuery, Caller, Page
-from server.services.assistants import Assistants, automatic, automatic_id, changed, resolve
+from server.services.assistants import Assistants, changed
+from server.services.resolution import automatic, automatic_id, resolve
 from server.services.threads import Threads
 from server.storage.database import Database
 from server.streaming.log import Limits

@@ -8,8 +8,8 @@ from fix_crons import ANN, GRAPH, Clock, Crontab, clock, crontab
 from server.crons import Cron, CronLimits, CronQuery
 from server.errors import Conflict, Contradiction, Invalid, NotFound, RequestError
 from server.models import Assistant, Caller, Page
-from server.services.assistants import automatic, automatic_id
 from server.services.crons import PAYLOAD_BYTES_MAX, request_of
+from server.services.resolution import automatic, automatic_id
 from server.storage.database import Database
 
 __all__ = ["clock", "crontab"]

@@ -29,9 +29,10 @@ from server.models import (
     WebhookRules,
 )
 from server.services.addresses import SystemResolver
-from server.services.assistants import Assistants, automatic
+from server.services.assistants import Assistants
 from server.services.attempts import Attempts
 from server.services.crons import Crons
+from server.services.resolution import automatic
 from server.services.runs import Runs
 from server.services.threads import Threads
 from server.services.webhook_policy import WebhookPolicy

@@ -24,10 +24,11 @@ from server.models import (
     WebhookRules,
 )
 from server.services.addresses import SystemResolver
-from server.services.assistants import automatic
 from server.services.attempts import Attempts
 from server.services.readers import Readers
-from server.services.runs import EARLY_CANCELS_MAX, Runs
+from server.services.resolution import automatic
+from server.services.runs import Runs
+from server.services.stopping import EARLY_CANCELS_MAX
 from server.services.webhook_policy import WebhookPolicy
 from server.storage import assistants, names, threads
 from server.storage import runs as statements

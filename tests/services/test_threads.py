@@ -693,7 +693,7 @@ async def test_searches_leave_readers_to_others_and_wait_for_their_turn(
     thread_id = await server.new()
     held, count = threading.Event(), thread_search.statements.count
 
-    def slow(tx: Tx, query: ThreadQuery) -> int:
+    def slow(tx: Tx, query: ThreadQuery, *_: object) -> int:
         held.wait(10)
         return count(tx, query)
 
@@ -711,7 +711,7 @@ async def test_a_search_does_not_wait_for_ever(server: Server, monkeypatch: pyte
     monkeypatch.setattr(thread_search, "WAIT_SECONDS", 0.02)
     held, begun = threading.Event(), threading.Barrier(3)
 
-    def slow(tx: Tx, query: ThreadQuery) -> int:
+    def slow(tx: Tx, query: ThreadQuery, *_: object) -> int:
         begun.wait(10)
         held.wait(10)
         return 7

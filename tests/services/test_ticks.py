@@ -11,9 +11,9 @@ from server.clock import now
 from server.crons import Cron, Tick
 from server.errors import Invalid, Overloaded, TooMany
 from server.models import Assistant, Json, RunStatus
-from server.services.assistants import automatic, automatic_id
 from server.services.attempts import Attempts
 from server.services.erasure import Eraser
+from server.services.resolution import automatic, automatic_id
 from server.services.ticks import ON_TIME_SECONDS, Ticks
 from server.storage import threads
 from server.storage.database import Database

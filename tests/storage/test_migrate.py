@@ -119,7 +119,7 @@ def test_migrating_twice_does_nothing(database: AnyDatabase) -> None:
 
 
 def test_migrating_keeps_what_is_there(database: AnyDatabase) -> None:
-    insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}')"
+    insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}', '')"
     database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
     migrate(database)
     assert database.read_now(lambda tx: tx.exec_driver_sql("SELECT thread_id FROM threads").scalar()) == "t"
@@ -172,7 +172,7 @@ def test_two_schemas_of_one_database_know_nothing_of_each_other(
     with pytest.raises(DBAPIError, match="threads"):
         other.read_now(lambda tx: tx.exec_driver_sql("SELECT * FROM threads").all())
     migrate(other)
-    insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}')"
+    insert = "INSERT INTO threads VALUES ('t', '', '', '', '{}', 'idle', '{}', NULL, NULL, '{}', '')"
     other.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
     assert all_rows(database, "SELECT * FROM threads") == []
     other.close()
@@ -182,7 +182,7 @@ def test_two_schemas_of_one_database_know_nothing_of_each_other(
 def test_the_schema_knows_every_status_and_no_other(database: AnyDatabase, table: str, status: str) -> None:
     insert = {
         "threads": "INSERT INTO threads "
-        f"VALUES ('t', '', '', '', '{{}}', '{status}', '{{}}', NULL, NULL, '')",
+        f"VALUES ('t', '', '', '', '{{}}', '{status}', '{{}}', NULL, NULL, '', '')",
         "runs": "INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, metadata, kwargs, "
         "multitask_strategy, created_at, updated_at, due_at) "
         f"VALUES ('r', 't', 'a', 'g', '{status}', '{{}}', '{{}}', 'enqueue', '', '', '')",

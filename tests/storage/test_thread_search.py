@@ -171,7 +171,9 @@ def test_the_index_follows_every_change_of_the_metadata(database: Database) -> N
 def test_threads_that_were_there_before_the_index_are_found(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "graphwire.db")
     migrate(database, "0004")
-    add(database, thread("t", {"owner": "u1", "n": 1.5}))
+    row = """('t', '', '', '', '{"owner":"u1","n":1.5}', 'idle', '{}', NULL, NULL, '{}')"""
+    insert = f"INSERT INTO threads VALUES {row}"
+    database.write_now(lambda tx: tx.exec_driver_sql(insert).rowcount)
     migrate(database)
     assert ids(database, metadata={"owner": "u1", "n": 1.5}) == {"t"}
     database.close()

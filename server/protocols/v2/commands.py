@@ -20,6 +20,7 @@ from ...errors import (
 )
 from ...models import Caller, HistoryRequest, Json, Place, RunRequest, StateRequest, ThreadStatus
 from ...services import Services
+from ...streaming.broker import BEGINNING
 from ...streaming.encode import decode
 from .events import last_sequence
 
@@ -88,7 +89,7 @@ class Commands:
                 raise Refused("unknown_command", f"Unknown protocol command: {method[:100]}")
             if not isinstance(params, dict | None):
                 raise Refused("invalid_argument", "params must be an object.")
-            seq = last_sequence(await self.services.readers.watch_events(self.caller, self.thread_id))
+            seq = await self._sequence()
             return success(command_id, await found(params or {}), seq)
         except Refused as refused:
             return refusal(command_id, refused.code, str(refused))
@@ -97,6 +98,13 @@ class Commands:
         except Exception as failure:
             _log.error("command failed", method=method, exc_info=failure)
             return refusal(command_id, "unknown_error", "Internal Server Error")
+
+    async def _sequence(self) -> int:
+        """What has happened by now; of somebody else's thread nothing, as of one that is not there."""
+        try:
+            return last_sequence(await self.services.readers.watch_events(self.caller, self.thread_id))
+        except NotFound:
+            return last_sequence(BEGINNING)
 
     def _methods(self) -> "dict[str, Method]":
         return {

@@ -36,7 +36,7 @@ _QUERY: dict[str, Json] = {
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", _COMMANDS, command, CommandAnswer, CommandBody, others={400: CommandAnswer | Problem}),
-    Operation("POST", _EVENTS, subscribe, EVENTS, SubscriptionBody, errors=(400,)),
-    Operation("GET", _EVENTS, listen, EVENTS, errors=(400,), query=_QUERY),
+    Operation("POST", _EVENTS, subscribe, EVENTS, SubscriptionBody, errors=(400, 404)),
+    Operation("GET", _EVENTS, listen, EVENTS, errors=(400, 404), query=_QUERY),
 )
 SOCKETS = (WebSocketRoute(_EVENTS, socket),)

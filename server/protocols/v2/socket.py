@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...api import requests
 from ...api.context import backend, caller, configurable, services
+from ...api.responses import status_of
 from ...backend import Backend
 from ...clock import new_id
 from ...errors import Contradiction, GraphwireError, Invalid
@@ -38,7 +39,7 @@ async def socket(websocket: WebSocket) -> None:
         await services(websocket).readers.watch_events(caller(websocket), thread_id)
     except GraphwireError as wrong:
         await websocket.send_text(encode(refusal(None, "invalid_argument", wrong.message)).decode())
-        await websocket.close(REFUSED + 422, wrong.message[:100])
+        await websocket.close(REFUSED + status_of(wrong), wrong.message[:100])
         return
     await Socket(websocket, door, thread_id).serve()
 
@@ -126,7 +127,8 @@ class Socket:
     async def _watch(self, subscription: Subscription) -> None:
         """Tell one subscription all there is and all that comes."""
         try:
-            async for found, _ in events(self.door, self.thread_id, subscription):
+            who = caller(self.websocket)
+            async for found, _ in events(self.door, who, self.thread_id, subscription):
                 for event in found:
                     await self._send(event.encoded())
         except Cut:

@@ -11,6 +11,7 @@ from ...api.context import backend, caller, configurable, services
 from ...api.responses import event_stream, json
 from ...backend import Backend
 from ...errors import Contradiction, Invalid
+from ...models import Caller
 from ...streaming.encode import decode
 from ...streaming.sse import HEARTBEAT, with_retry
 from .commands import Commands, is_command, malformed
@@ -72,14 +73,15 @@ async def _stream(
     subscription = Subscription.parse(asked)
     await services(request).readers.watch_events(caller(request), thread_id)
     door = backend(request)
-    return event_stream(_frames(door, thread_id, subscription, retry), {}, door.send_timeout_seconds)
+    parts = _frames(door, caller(request), thread_id, subscription, retry)
+    return event_stream(parts, {}, door.send_timeout_seconds)
 
 
 async def _frames(
-    door: Backend, thread_id: str, subscription: Subscription, retry: bool
+    door: Backend, who: Caller, thread_id: str, subscription: Subscription, retry: bool
 ) -> AsyncIterator[bytes]:
     """The stream, a write a time. It does not end: clients take an end for that of all they wait for."""
-    async for found, due in events(door, thread_id, subscription):
+    async for found, due in events(door, who, thread_id, subscription):
         part = b"".join(event.frame() for event in found)
         if part and retry:
             part, retry = with_retry(part), False
