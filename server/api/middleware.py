@@ -107,8 +107,8 @@ class Answer:
         self.after = time.perf_counter() - self.asked_at
         self.status = message.get("status", 101)
         headers = list(message.get("headers", ()))
-        if message["type"] == "http.response.start":
-            message["headers"] = [*headers, (b"x-request-id", self._request_id), _NOSNIFF]
+        more = [_NOSNIFF] if message["type"] == "http.response.start" else []
+        message["headers"] = [*headers, (b"x-request-id", self._request_id), *more]
         kind = "socket" if message["type"] == "websocket.accept" else "events" if _is_stream(headers) else ""
         if self._meters is not None and kind:
             self._reader = Reader(kind)

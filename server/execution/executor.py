@@ -33,7 +33,6 @@ from ..tracing import RunSpan
 from ..watching import Watching
 from .asides import Asides
 from .failures import describe_failure
-from .overheard import Overheard, Tell
 from .partial import Unfinished
 from .run_config import graph_input, ids, runnable_config, user_of
 from .stream_modes import LIVE_MODES, Translator, announces_interrupt, root_interrupts
@@ -209,6 +208,11 @@ class Executor:
         else:
             self._emit(attempt, entries, live=mode in LIVE_MODES)
 
+    def _overhear(self, attempt: Attempt, translator: Translator, *told: Any) -> None:
+        """A thread that cannot be cancelled may talk on when the attempt is over, in the log of another."""
+        if attempt.cancellable and not attempt.handed_over:
+            self._hear(attempt, translator, *told)
+
     async def _chunks(
         self, graph: Graph, attempt: Attempt, translator: Translator
     ) -> AsyncIterator[tuple[tuple[str, ...], str, Any]]:
@@ -216,13 +220,9 @@ class Executor:
         run, modes = attempt.run, translator.graph_modes
         subgraphs = translator.recorded or run.kwargs["subgraphs"]
         arguments = {**await self._arguments(run), "subgraphs": subgraphs, "control": attempt.control}
-        arguments["config"]["callbacks"] = callbacks = list(attempt.span.callbacks if attempt.span else ())
-        if translator.overhears:
-            loop, hear = asyncio.get_running_loop(), partial(self._hear, attempt, translator)
-            tell: Tell = partial(loop.call_soon_threadsafe, hear)
-            callbacks.append(Overheard(tell))
-        elif translator.root is not None:
-            callbacks.append(translator.root.nodes)
+        loop, hear = asyncio.get_running_loop(), partial(self._overhear, attempt, translator)
+        callbacks = translator.callbacks(partial(loop.call_soon_threadsafe, hear))
+        arguments["config"]["callbacks"] = [*(attempt.span.callbacks if attempt.span else ()), *callbacks]
         if "events" in translator.modes:
             arguments["stream_mode"] = modes or ["values"]
             async for item in graph.astream_events(version="v2", **arguments):

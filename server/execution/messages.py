@@ -14,6 +14,8 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 
+from ..masking import masked
+
 Event = tuple[str, Any]
 
 
@@ -41,7 +43,7 @@ class MessageAssembler:
         if key in self._known:
             return []
         self._known.add(key)
-        return [("messages/metadata", {key: {"metadata": metadata}})]
+        return [("messages/metadata", {key: {"metadata": masked(metadata)}})]
 
     def _grow(self, key: str, chunk: BaseMessageChunk) -> BaseMessage:
         before = self._growing.get(key)

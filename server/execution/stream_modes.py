@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
+from ..masking import masked
 from ..streaming.broker import Entry, aside
 from ..streaming.encode import encode
 from .messages import MessageAssembler
+from .overheard import Overheard, Tell
 from .root_only import RootOnly
 from .tool_calls import ToolCalls
 
@@ -70,6 +73,12 @@ class Translator:
         """Whether what models and tools say has to be overheard: nobody asked for it."""
         return self.recorded and self.modes.isdisjoint(_STREAMING)
 
+    def callbacks(self, tell: Tell) -> list[BaseCallbackHandler]:
+        """What has to listen to the graph besides; `tell` takes what it hears, from any thread."""
+        if self.overhears:
+            return [Overheard(tell)]
+        return [self.root.nodes] if self.root is not None else []
+
     def entries(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> list[Entry]:
         """The events of one chunk; subgraph events carry their namespace in the name."""
         shown = mode in self.shown
@@ -119,7 +128,7 @@ class Translator:
         """The second half of `[message, metadata]`, made once for all tokens of a model call."""
         if metadata is not self._metadata:
             self._metadata = metadata
-            self._metadata_json = b"," + encode(metadata) + b"]"
+            self._metadata_json = b"," + encode(masked(metadata)) + b"]"
         return self._metadata_json
 
 
@@ -151,6 +160,7 @@ def root_interrupts(namespace: tuple[str, ...], mode: str, chunk: Any) -> dict[s
 def _checkpoint(chunk: dict[str, Any]) -> dict[str, Any]:
     return {
         **chunk,
+        **({"metadata": masked(chunk["metadata"])} if "metadata" in chunk else {}),
         "config": _public(chunk.get("config")),
         "parent_config": _public(chunk.get("parent_config")),
     }
@@ -182,7 +192,7 @@ def _public(config: Any) -> Any:
     inner = config.get("configurable", {})
     return {
         **config,
-        "configurable": {key: value for key, value in inner.items() if not key.startswith("__")},
+        "configurable": masked({key: value for key, value in inner.items() if not key.startswith("__")}),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
+from ..masking import masked
 from ..models import Json
 
 VALUE = "values."  # a selected field that begins so is one value of the state
@@ -23,7 +24,7 @@ def snapshot_json(snapshot: StateSnapshot, at: Json | None = None) -> Json:
         "values": snapshot.values,
         "next": list(snapshot.next),
         "tasks": [_task(task) for task in snapshot.tasks],
-        "metadata": snapshot.metadata,
+        "metadata": masked(snapshot.metadata),
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,

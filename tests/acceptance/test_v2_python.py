@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from fix_gate import Gate
 from fix_server import Server
-from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 SECONDS = 20.0
@@ -156,32 +156,16 @@ async def test_custom_events_have_a_channel(client: LangGraphClient, transport: 
     assert data == [{"progress": 0.5, "text": "line1\nline2"}, "plain string", [1, None, True], 7]
 
 
-# ------------------------------------------------------------------------------- the synchronous client
-
-
-def test_the_synchronous_client_chats_and_calls_tools(server: Server) -> None:
-    client = get_sync_client(url=server.url, api_key=None)
-    for transport in TRANSPORTS:
-        with client.threads.stream(assistant_id="tools", transport=transport) as thread:
-            thread.run.start(input={"messages": [{"role": "user", "content": "hi"}]})
-            texts = ["".join(message.text) for message in thread.messages]
-            assert thread.output["messages"][-1]["content"] == "Done: ok"
-        assert "Done: ok" in texts
-
-
-def test_the_synchronous_client_answers_an_interrupt(server: Server) -> None:
-    client = get_sync_client(url=server.url, api_key=None)
-    with client.threads.stream(assistant_id="intr") as thread:
-        thread.run.start(input={"x": "1"})
-        list(thread.values)
-        assert [question["value"]["question"] for question in thread.interrupts] == ["ok?"]
-        thread.run.respond("yes")
-        assert thread.output["log"] == ["start:st", "ask:yes", "finish"]
-
-
-def test_the_synchronous_client_hears_of_an_error(server: Server) -> None:
-    client = get_sync_client(url=server.url, api_key=None)
-    with client.threads.stream(assistant_id="boom") as thread:
-        thread.run.start(input={})
-        with pytest.raises(RuntimeError, match="model exploded"):
-            thread.output  # noqa: B018
+async def test_who_comes_in_mid_run_hears_every_word(
+    client: LangGraphClient, gate: Gate, transport: str
+) -> None:
+    held = gate.input()
+    async with client.threads.stream(assistant_id="gate", transport=transport) as thread:
+        await thread.run.start(input=held)
+        node = await asyncio.to_thread(gate.node, held)
+        node.say("one ")
+        async with client.threads.stream(thread.thread_id, assistant_id="gate", transport=transport) as later:
+            speaking = asyncio.create_task(spoken(later))
+            node.say("two")
+            node.finish()
+            assert await soon(speaking) == ["one two"]

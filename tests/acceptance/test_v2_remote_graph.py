@@ -61,6 +61,41 @@ async def test_a_run_is_aborted(server: Server, gate: Gate) -> None:
     assert stopped["status"] == "interrupted"
 
 
+async def test_messages_and_calls_of_tools_come_apart(server: Server) -> None:
+    graph, config = remote(server, "tools"), on()
+    async with asyncio.timeout(SECONDS):
+        for turn in (1, 2):
+            question = {"messages": [{"role": "user", "content": f"turn {turn}"}]}
+            async with await graph.astream_events(question, config, version="v3") as run:
+                reading = [asyncio.create_task(text_of(message)) async for message in run.messages]
+                assert [await text for text in reading][-1] == "Done: ok"
+            async with await graph.astream_events(question, on(), version="v3") as run:
+                [call] = [call async for call in run.tool_calls]
+                assert (call.name, call.input) == ("research", {"q": "ice"})
+        state = await graph.aget_state(config)
+    said = [message["content"] for message in state.values["messages"] if message["type"] == "human"]
+    assert said == ["turn 1", "turn 2"]
+
+
+async def test_models_that_speak_at_once_are_kept_apart(server: Server) -> None:
+    async with asyncio.timeout(SECONDS):
+        async with await remote(server, "duet").astream_events({"messages": []}, on(), version="v3") as run:
+            reading = [asyncio.create_task(text_of(message)) async for message in run.messages]
+            texts = [await text for text in reading]
+    assert sorted(texts) == ["all at once", "l1l2l3l4", "r1r2r3r4", "same words", "same words"]
+
+
+async def test_subgraphs_are_discovered(server: Server) -> None:
+    async with asyncio.timeout(SECONDS):
+        async with await remote(server, "subg").astream_events({"topic": "ice"}, on(), version="v3") as run:
+            [child] = [handle async for handle in run.subgraphs]
+            assert (child.graph_name, child.status) == ("child", "completed")
+
+
+async def text_of(message: Any) -> str:
+    return "".join([piece async for piece in message.text])
+
+
 def test_the_synchronous_form_streams_too(server: Server) -> None:
     with remote(server, "subg").stream_events({"topic": "ice"}, on(), version="v3") as run:
         assert run.output["text"] == "sub tok"

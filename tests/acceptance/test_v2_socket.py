@@ -148,6 +148,19 @@ def test_pages_of_other_origins_are_refused(start_server: RunningServer) -> None
         pass
 
 
+def test_a_socket_has_the_id_of_a_request(server: Server) -> None:
+    thread = new_id()
+    with opened(server, thread, additional_headers={"x-request-id": "mine"}) as client:
+        client.subscribe(["lifecycle"])
+        client.command("run.start", assistant_id="echo", input={})
+        until(client.events())
+        response = client.socket.response
+        assert response is not None
+        assert response.headers["x-request-id"] == "mine"
+    [found] = server.get(f"/threads/{thread}/runs")
+    assert found["kwargs"]["config"]["configurable"]["langgraph_request_id"] == "mine"
+
+
 def test_a_server_that_stops_breaks_the_socket_off(start_server: RunningServer, gate: Gate) -> None:
     """A clean end would be that of the run."""
     server = start_server(BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="1")

@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
+from langgraph_sdk import get_client
 
 
 class State(TypedDict, total=False):
@@ -42,3 +43,14 @@ def made(config: RunnableConfig) -> Any:
     """A factory, which is called for reads too."""
     user = config["configurable"].get("langgraph_auth_user")
     return builder.compile(name=f"for_{user.identity}" if user is not None else "for_nobody")
+
+
+async def call_within(state: State) -> State:
+    """Ask the server in whose process this runs, with no token."""
+    client = get_client()
+    thread = await client.threads.create(metadata={"made": "within"})
+    found = await client.threads.search(ids=[thread["thread_id"]])
+    return {"told": {"thread_id": thread["thread_id"], "found": len(found)}}
+
+
+within = StateGraph(State).add_node("call", call_within).add_edge(START, "call").compile()

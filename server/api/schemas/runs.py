@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...masking import masked
 from ...models import Run, RunRequest, RunSelection, RunStatus
 from ...tracing import traceparent
 from .base import NAMES_MAX, Body, Metadata, UuidText
@@ -254,6 +255,15 @@ def admitted_view(run: Run) -> dict[str, Any]:
     return {**run_view(run), "status": RunStatus.pending if run.status.active else run.status}
 
 
+def _kwargs_view(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a run was told, without the server's own of it, and its settings without secrets."""
+    shown = {key: masked(kwargs[key]) if key == "context" else kwargs[key] for key in kwargs}
+    shown.pop("traceparent", None)
+    if (config := kwargs.get("config")) and config.get("configurable"):
+        shown["config"] = {**config, "configurable": masked(config["configurable"])}
+    return shown
+
+
 def run_view(run: Run) -> dict[str, Any]:
     """The JSON of a run. A delayed run shows the time it is due as its creation, as the reference does."""
     return {
@@ -262,7 +272,7 @@ def run_view(run: Run) -> dict[str, Any]:
         "assistant_id": run.assistant_id,
         "metadata": run.metadata,
         "status": run.status,
-        "kwargs": {key: run.kwargs[key] for key in run.kwargs if key != "traceparent"},
+        "kwargs": _kwargs_view(run.kwargs),
         "multitask_strategy": run.multitask_strategy,
         "created_at": max(run.created_at, run.due_at),
         "updated_at": run.updated_at,
