@@ -30,12 +30,23 @@ from .errors import GraphwireError
 from .http_rules import HttpRules
 from .limits import Turnstile
 from .meters import Meters
+from .mounted import Config, Mounted
 from .protocols import v2
 
 Lend = Callable[[str], AbstractContextManager[None]]
 
 OPERATIONS: Sequence[Operation] = (*REST, *v2.OPERATIONS)  # of every door
 PROBES = ("/", "/ok", "/info", "/metrics")
+
+
+def create_app(config: Config = "langgraph.json", *, allow_outside: bool = False) -> Mounted:
+    """The server as an ASGI application, to be mounted into a Starlette or FastAPI of the user's.
+
+    `config` is the path of a langgraph.json, what one holds, or a Project; with `allow_outside` its paths may
+    lead out of the project. Nothing is opened before its `lifespan` is entered or the first request comes.
+    Raises ConfigError. How to use it: docs/mounting.md.
+    """
+    return Mounted(config, opened_app, at_door, allow_outside=allow_outside)
 
 
 @asynccontextmanager

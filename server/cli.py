@@ -16,7 +16,6 @@ from . import __version__, heap, logs, loops
 from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
 from .config import Settings, apply_environment, load_settings, unkept_promises
 from .errors import ConfigError
-from .guarded import Limits
 from .http_config import http_rules
 from .image_commands import build, dockerfile
 from .import_command import import_
@@ -38,6 +37,7 @@ from .serving import (
 )
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
+from .strict_http import Limits
 
 Role = Literal["all", "api", "worker"]  # what a process does of the two: serve, and execute runs
 
@@ -234,7 +234,13 @@ async def serve_on(
     settings: Settings,
     flags: Flags,
 ) -> None:
-    rules = http_rules(project.path, project.raw.get("http"), settings, local=is_local(flags.host))
+    rules = http_rules(
+        project.path,
+        project.raw.get("http"),
+        settings,
+        local=is_local(flags.host),
+        studio=flags.studio_url,
+    )
     if flags.role == "worker":
         rules = replace(rules, app=None)  # it serves nobody
     url = "" if sock is None else address_of(flags.host, sock, tls)

@@ -33,7 +33,7 @@ def apply_environment(project: Project, more: Mapping[str, str] = MappingProxyTy
     the front so that a user's module wins over one of ours.
     """
     os.environ.update({**project.env, **more})
-    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    os.environ.setdefault(STRICT, "true")
     # A dependency that is no directory here is a package to install: contract/resources.md 12.
     places = (os.path.normpath(project.root / entry) for entry in (".", *project.dependencies))
     found = [place for place in places if os.path.isdir(place)]
@@ -48,6 +48,11 @@ def _source_of(place: str) -> str:
     return os.path.join(place, "src") if packaged else place
 
 
+def is_strict() -> bool:
+    """Whether checkpoints may only bring to life the types that the graph's state declares."""
+    return os.environ.get(STRICT, "").lower() in ("1", "true", "yes")
+
+
 def load_webhooks(project: Project, settings: "Settings") -> WebhookRules:
     """`webhooks` of langgraph.json with the environment as it is now. Raises ConfigError."""
     rules = webhook_rules(project.path, project.raw.get("webhooks"), os.environ, settings.webhook_networks)
@@ -58,6 +63,7 @@ Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PREFIX = "GRAPHWIRE_"
+STRICT = "LANGGRAPH_STRICT_MSGPACK"
 MIB = 1024 * 1024
 
 

@@ -4,6 +4,7 @@ A part of `config`, with `cors_config` for its key `cors`.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -111,18 +112,18 @@ class _File(BaseModel):
     disable_webhooks: StrictBool | None = None
 
 
-def http_rules(file: Path, http: Any, settings: HttpSettings, *, local: bool = False) -> HttpRules:
-    """The rules of a langgraph.json with those of the environment. Raises ConfigError with every problem.
+def http_rules(
+    file: Path, http: Any, settings: HttpSettings, *, local: bool = False, studio: str | None = None
+) -> HttpRules:
+    """The rules of a langgraph.json with those of the environment. Raises ConfigError for the first problem.
 
     `local`: the server listens on loopback, so who names another host was led here (reliability B3).
+    `studio`: the address of a page that is meant to call, beside those that may.
     """
-    said, problems = _said(file, http)
-    try:
-        cors = cors_rules(file, http, settings)
-    except ConfigError as error:
-        problems.append(error.message)
-    if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    said = _said(file, http)
+    cors = cors_rules(file, http, settings)
+    if studio and "*" not in cors.origins:
+        cors = replace(cors, origins=(*cors.origins, "/".join(studio.split("/")[:3])))
     prefix = settings.mount_prefix if settings.mount_prefix is not None else said.mount_prefix
     return HttpRules(
         cors=cors,
@@ -150,15 +151,13 @@ def sends_webhooks(http: Any) -> bool:
     return not (isinstance(http, dict) and http.get("disable_webhooks") is True)
 
 
-def _said(file: Path, http: Any) -> tuple[_File, list[str]]:
-    """What the file says, and what is wrong with it."""
+def _said(file: Path, http: Any) -> _File:
+    """What the file says, checked."""
     if not isinstance(http, dict | None):
-        return _File(), [f'{file}: "http" must be an object.']
+        raise ConfigError(f'{file}: "http" must be an object.')
     try:
-        return _File.model_validate(http or {}), []
+        return _File.model_validate(http or {})
     except ValidationError as error:
-        return _File(), [f'{file}: "http.{_key(item)}": {item["msg"]}.' for item in error.errors()]
-
-
-def _key(problem: Any) -> str:
-    return ".".join(str(part) for part in problem["loc"])
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f'{file}: "http.{key}": {first["msg"]}.') from error

@@ -71,6 +71,21 @@ def configure(level: str, json: bool, secrets: Sequence[str] = ()) -> None:
     logging.captureWarnings(True)
 
 
+def through_logging() -> None:
+    """Leave it to the process around us what becomes of our lines, unless it has configured structlog."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.stdlib.PositionalArgumentsFormatter(),
+                structlog.processors.format_exc_info,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+
+
 def _rendering(json: bool) -> list[Processor]:
     """The last steps of every line. Tracebacks stay plain: richer ones print local variables, so secrets."""
     first = structlog.stdlib.ProcessorFormatter.remove_processors_meta

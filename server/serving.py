@@ -19,7 +19,7 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from .errors import ConfigError
-from .guarded import Limits, limited
+from .strict_http import Limits, limited
 from .unframed import Protocol, WebSocketProtocol
 
 BACKLOG = 2048

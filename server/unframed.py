@@ -10,10 +10,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from .guarded import GuardedProtocol
+from .strict_http import StrictProtocol
 
 
-class Protocol(GuardedProtocol):
+class Protocol(StrictProtocol):
     """uvicorn's protocol, with our cycle for clients of HTTP/1.0."""
 
     def on_headers_complete(self) -> None:

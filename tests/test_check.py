@@ -22,7 +22,7 @@ WRONG = """{
     "ttl": {"default_ttl": 0}
   },
   "checkpointer": {"ttl": {"strategy": "forget"}, "path": "./saver.py:make"},
-  "http": {"cors": {"allow_origins": ["here"], "max_age": -1}},
+  "http": {"cors": {"allow_origins": ["here"], "max_age": -1}, "app": "./web.py:app", "disable_runs": 1},
   "webhooks": {"headers": {"X-Key": "${{ env.OTHER }}"}, "url": {"allowed_ports": 5}},
   "encryption": {"path": "./secret.py:hooks"}
 }
@@ -56,6 +56,8 @@ def test_every_problem_of_a_file_is_told_at_once_with_its_line(project: Path) ->
         (12, '"checkpointer.path" has no effect here'),
         (13, '"http.cors.allow_origins"'),
         (13, '"http.cors.max_age"'),
+        (13, '"http.disable_runs"'),
+        (13, 'The application of "http.app" (./web.py:app) cannot be loaded: there is no file'),
         (14, '"webhooks.headers.X-Key" names OTHER'),
         (14, '"webhooks.url.allowed_ports" must be a list'),
         (15, '"encryption" has no effect here'),

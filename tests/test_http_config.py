@@ -1,4 +1,4 @@
-"""`http` of langgraph.json: what is accepted, what wins, and that every problem is named at once."""
+"""`http` of langgraph.json: what is accepted, what wins, how a problem is named."""
 
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,12 @@ def test_what_is_no_object_is_refused() -> None:
         rules(["app"])
 
 
-def test_every_problem_is_told_at_once() -> None:
-    with pytest.raises(ConfigError) as caught:
-        rules({"app": 1, "disable_runs": "x", "cors": {"max_age": -1}})
-    assert all(key in caught.value.message for key in ("http.app", "http.disable_runs", "http.cors.max_age"))
+def test_the_studio_that_a_start_points_to_may_call() -> None:
+    found = http_rules(FILE, None, Settings(), studio="https://studio.example/a/b").cors
+    assert (found.origins, found.credentials) == (("https://studio.example",), False)
+    assert found.origin_regex is not None  # pages on localhost as well
+    everybody = {"cors": {"allow_origins": ["*"]}}
+    assert http_rules(FILE, everybody, Settings(), studio="https://studio.example").cors.origins == ("*",)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import Any
 
 import ormsgpack
 import structlog
-from langgraph.checkpoint.serde import jsonplus
+from langgraph._internal import _serde
+from langgraph.checkpoint.serde import _msgpack, jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
@@ -20,6 +21,15 @@ _log = structlog.get_logger(__name__)
 
 DEPTH_MAX = 100
 VALUES_MAX = 2_000_000  # a value that contains itself in many ways must not keep the writer for ever
+
+
+def be_strict() -> None:
+    """What LANGGRAPH_STRICT_MSGPACK asks for, where LangGraph was imported before it was set.
+
+    It holds for graphs that are compiled from now on.
+    """
+    _msgpack.STRICT_MSGPACK_ENABLED = True
+    _serde.STRICT_MSGPACK_ENABLED = True  # type: ignore[attr-defined]
 
 
 # Without these a secret that no state declares would come back as the text it hides.

@@ -109,6 +109,7 @@ HEADS = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("bomb", HEADS)
 def test_a_head_that_is_too_large_is_refused_early_and_cheaply(server: Server, bomb: str) -> None:
     memory, worked = server.resident_bytes(), fix_raw.cpu_seconds(server)
@@ -151,6 +152,7 @@ BODIES: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("bomb", BODIES)
 def test_a_body_that_is_a_bomb_is_refused_cheaply(server: Server, bomb: str) -> None:
     body = BODIES[bomb]()
@@ -280,6 +282,7 @@ def test_a_stream_goes_on_although_its_reader_says_nothing(hasty: Server, gate: 
     stream.rest()
 
 
+@pytest.mark.alone
 def test_two_hundred_clients_who_say_nothing_more_hold_nobody_up(hasty: Server) -> None:
     half_open: list[socket.socket] = []
     for number in range(200):

@@ -43,7 +43,7 @@ class Refused(Exception):
     """Raised within the parser, which stops on it."""
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class StrictProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which also says no."""
 
     limits = Limits()
@@ -228,6 +228,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
-def limited(limits: Limits, base: type[GuardedProtocol]) -> type[GuardedProtocol]:
+def limited(limits: Limits, base: type[StrictProtocol]) -> type[StrictProtocol]:
     """The protocol with these limits: uvicorn makes one itself for each connection."""
     return type(base.__name__, (base,), {"limits": limits})
