@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from .client import Connection, Exchange, Head, Tokens
+from zz.bench.client import Connection, Exchange, Head, Tokens
 
 
 class UnexpectedStatus(Exception):

@@ -15,9 +15,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from . import graphs
-from .processes import HOST
+from zz.bench import graphs
+from zz.bench.processes import HOST
 
 
 async def events(graph: Any, given: dict[str, Any]) -> AsyncIterator[dict[str, str]]:

@@ -27,11 +27,11 @@ from .api.traced import Traced
 from .api.turnstile import Limited
 from .backend import Backend, Gate
 from .errors import GraphwireError
-from .http_rules import HttpRules
-from .limits import Turnstile
-from .meters import Meters
 from .mounted import Config, Mounted
 from .protocols import v2
+from .rules.http import HttpRules
+from .rules.limits import Turnstile
+from .telemetry.meters import Meters
 
 Lend = Callable[[str], AbstractContextManager[None]]
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .auth.authenticator import Authenticator
-from .levels import Levels
-from .limits import RequestLimits
-from .meters import Meters
 from .models import Json
+from .rules.limits import RequestLimits
 from .services import Services
 from .streaming.broker import Broker
 from .streaming.sse import Rhythm
-from .tracing import Tracing
+from .telemetry.levels import Levels
+from .telemetry.meters import Meters
+from .telemetry.tracing import Tracing
 
 
 class Readiness(Protocol):

@@ -12,19 +12,19 @@ from typing import Any, Literal
 import click
 import structlog
 
-from . import __version__, heap, logs, loops
-from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
-from .config import Settings, apply_environment, load_settings, unkept_promises
+from . import __version__, heap, loops
+from .commands.flags import ALLOW_OUTSIDE, CONFIG, ENV_FILE, TRACEBACK, Command, ended_by_errors, with_flags
+from .commands.image import build, dockerfile
+from .commands.imports import import_
+from .commands.langgraph_flags import JOBS, LOG_LEVEL, STUDIO_URL, TLS, WITHOUT_EFFECT
+from .commands.project import check, new
+from .config.http import http_rules
+from .config.project import Project, dotenv_file, load_project
+from .config.refusals import refusals, refuse
+from .config.settings import Settings, apply_environment, load_settings, unkept_promises
 from .errors import ConfigError
-from .http_config import http_rules
-from .image_commands import build, dockerfile
-from .import_command import import_
-from .langgraph_flags import JOBS, LOG_LEVEL, STUDIO_URL, TLS, WITHOUT_EFFECT
-from .project import Project, dotenv_file, load_project
-from .project_commands import check, new
-from .project_rules import refusals, refuse
-from .reload import await_turn, run_reloading
-from .serving import (
+from .serving.reload import await_turn, run_reloading
+from .serving.server import (
     Server,
     Tls,
     address_of,
@@ -35,9 +35,10 @@ from .serving import (
     listen,
     tls_of,
 )
+from .serving.strict_http import Limits
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
-from .strict_http import Limits
+from .telemetry import logs
 
 Role = Literal["all", "api", "worker"]  # what a process does of the two: serve, and execute runs
 

@@ -11,9 +11,10 @@ import structlog
 from . import heap
 from .about import about
 from .backend import Backend, Gate, Readiness
-from .checkpointer_config import retention_rules
-from .config import Settings, load_webhooks
-from .crons import CronLimits
+from .config.checkpointer import retention_rules
+from .config.project import Project
+from .config.settings import Settings, load_webhooks
+from .config.webhooks import signing_keys
 from .execution.blocking import blocking_place
 from .execution.egress import Egress
 from .execution.election import Election
@@ -27,10 +28,9 @@ from .execution.sweeper import sweep
 from .execution.webhooks import Sending, Webhooks
 from .execution.worker import Worker
 from .graph.catalog import Catalog
-from .limits import RequestLimits
-from .meters import Meters
 from .models import PendingLimits
-from .project import Project
+from .rules.crons import CronLimits
+from .rules.limits import RequestLimits
 from .services import (
     Answers,
     Assistants,
@@ -66,9 +66,9 @@ from .storage.item_store import ItemStore
 from .streaming.broker import Broker
 from .streaming.signals import Signals
 from .streaming.sse import Rhythm
-from .tracing import open_tracing
-from .watching import Watching
-from .webhook_config import signing_keys
+from .telemetry.meters import Meters
+from .telemetry.tracing import open_tracing
+from .telemetry.watching import Watching
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, None]]

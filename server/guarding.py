@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from .auth.authenticator import Authenticator, UserCode
 from .auth.keys import ApiKeys
 from .auth.tokens import Keys, Tokens
-from .auth_config import VARIABLE, auth_rules
 from .backend import Gate
-from .config import Settings
-from .credentials import AuthRules, JwtRules
+from .config.auth import VARIABLE, auth_rules
+from .config.project import Project
+from .config.settings import Settings
 from .errors import ConfigError
 from .graph.auth import UserAuth, load_auth
-from .project import Project
+from .rules.credentials import AuthRules, JwtRules
 from .services.authorization import OPEN, Authorization, Rules
 from .services.resolution import automatic_id
 

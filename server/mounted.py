@@ -16,18 +16,18 @@ import structlog
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import logs
 from .aliases import install
 from .backend import Backend
-from .config import Settings, apply_environment, is_strict, load_settings
-from .http_config import http_rules
-from .http_rules import HttpRules
+from .config.http import http_rules
+from .config.project import Project, load_project, project_of
+from .config.refusals import refuse
+from .config.settings import Settings, apply_environment, is_strict, load_settings
 from .loopback import Loopback
-from .project import Project, load_project, project_of
-from .project_rules import refuse
+from .rules.http import HttpRules
 from .storage.data_dir import DataDir
 from .storage.inspection import inspect
 from .storage.serializer import be_strict
+from .telemetry import logs
 
 _log = structlog.get_logger(__name__)
 

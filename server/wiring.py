@@ -9,7 +9,9 @@ import structlog
 
 from .backend import Backend
 from .composition import Engine, Role, Work, going, running
-from .config import Settings
+from .config.project import Project
+from .config.settings import Settings
+from .config.store import store_rules
 from .execution.embedding import LaneEmbedding
 from .execution.lanes import Lanes
 from .execution.supervisor import every
@@ -18,7 +20,6 @@ from .graph.catalog import Catalog
 from .graph.embeddings import load_embeddings
 from .graph.loader import GraphSource, load_graph
 from .guarding import guarded
-from .project import Project
 from .services.closing import Closer
 from .services.roster import Roster
 from .storage.checkpoints import open_saver
@@ -30,7 +31,6 @@ from .storage.migrate import migrate
 from .storage.postgres import AWAY_SECONDS, IDLE_SECONDS, PostgresDatabase
 from .storage.store import EmbeddedStore
 from .storage.vectors import in_c
-from .store_config import store_rules
 from .streaming.encode import encode
 from .streaming.log import Limits
 from .streaming.memory import MemoryBroker

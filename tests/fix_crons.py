@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from server.clock import now
-from server.crons import Cron, CronLimits, Tick
 from server.models import Assistant, Caller, PendingLimits, Run, RunPage, Thread, ThreadStatus, WebhookRules
+from server.rules.crons import Cron, CronLimits, Tick
 from server.services.addresses import SystemResolver
 from server.services.crons import Crons
 from server.services.resolution import automatic

@@ -20,7 +20,7 @@ FILES = sorted(SERVER.rglob("*.py"))
 FILE_LINES_MAX = 320
 FUNCTION_LINES_MAX = 60
 
-# Who besides config.py touches the environment, and why it may.
+# Who besides config/settings.py touches the environment, and why it may.
 ENVIRONMENT = {"server/heap.py": "PYTHONMALLOC must be chosen before anything else is read"}
 
 # What doors or the wiring call without a caller, and why nobody has to be asked.
@@ -80,7 +80,7 @@ def test_only_the_configuration_reads_the_environment() -> None:
             named = imported and {alias.name for alias in node.names} & {"environ", "environb", "getenv"}
             if attribute or named:
                 readers.add(name(file))
-    assert readers - set(ENVIRONMENT) == {"server/config.py"}
+    assert readers - set(ENVIRONMENT) == {"server/config/settings.py"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

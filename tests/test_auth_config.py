@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.auth_config import auth_rules
-from server.credentials import AuthRules
+from server.config.auth import auth_rules
 from server.errors import ConfigError
+from server.rules.credentials import AuthRules
 
 KEY = "a-key-of-some-length"
 

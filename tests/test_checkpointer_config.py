@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from server.checkpointer_config import retention_rules
+from server.config.checkpointer import retention_rules
 from server.errors import ConfigError
-from server.threads import Keep, PruneStrategy, RetentionRules, Ttl
+from server.rules.threads import Keep, PruneStrategy, RetentionRules, Ttl
 
 FILE = Path("langgraph.json")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from server.config import Settings, apply_environment, load_settings
+from server.config.project import Project, load_project
+from server.config.settings import Settings, apply_environment, load_settings
 from server.errors import ConfigError
 from server.models import GraphSpec
-from server.project import Project, load_project
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRAPHS = {"agent": "./agent.py:graph"}

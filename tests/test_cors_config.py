@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from server.config import load_settings
-from server.cors import EXPOSED, LOCALHOST, METHODS, CorsRules
-from server.cors_config import CorsSettings, cors_rules
+from server.config.cors import CorsSettings, cors_rules
+from server.config.settings import load_settings
 from server.errors import ConfigError
+from server.rules.cors import EXPOSED, LOCALHOST, METHODS, CorsRules
 
 FILE = Path("langgraph.json")
 

@@ -11,8 +11,8 @@ from server.api.openapi import document
 from server.api.operation import Operation
 from server.app import OPERATIONS
 from server.cli import dev, serve
-from server.config import PREFIX, Settings
-from server.project_schema import ProjectFile
+from server.config.schema import ProjectFile
+from server.config.settings import PREFIX, Settings
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"

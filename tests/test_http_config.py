@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from server.config import Settings
+from server.config.http import http_rules
+from server.config.settings import Settings
 from server.errors import ConfigError
-from server.http_config import http_rules
-from server.http_rules import SECRET_IN_LOGS, HeaderChoice, HttpRules
+from server.rules.http import SECRET_IN_LOGS, HeaderChoice, HttpRules
 
 FILE = Path("langgraph.json")
 

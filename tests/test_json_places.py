@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.json_places import path_of, places
+from server.config.places import path_of, places
 
 TEXT = """{
   "a": {"b": [1,

@@ -1,7 +1,7 @@
 """A caller is let in as often as he may, whatever others do, and memory is bounded."""
 
-from server import limits
-from server.limits import RequestLimits, Turnstile
+from server.rules import limits
+from server.rules.limits import RequestLimits, Turnstile
 
 
 class Clock:

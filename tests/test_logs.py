@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from server import logs
+from server.telemetry import logs
 
 PASSWORD = "hunter2-of-the-database"
 FORGED = "harmless\n2026-11-23T00:00:00Z [info] all is well \x1b[31m\u2028\u202e"

@@ -24,8 +24,8 @@ import sys
 from pathlib import Path
 from server.__main__ import import_privately
 import_privately()
-from _graphwire.config import apply_environment
-from _graphwire.project import load_project
+from _graphwire.config.settings import apply_environment
+from _graphwire.config.project import load_project
 project = load_project(sys.argv[1])
 apply_environment(project)
 from _graphwire.graph.loader import load_graph

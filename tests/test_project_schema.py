@@ -8,11 +8,11 @@ import jsonschema_rs
 import pytest
 from fix_cli import graphwire
 
-from server.check import READERS
-from server.config import Settings
+from server.commands.checking import READERS
+from server.config.project import project_of, read_document
+from server.config.schema import ProjectFile, project_schema, unknown_keys
+from server.config.settings import Settings
 from server.errors import ConfigError
-from server.project import project_of, read_document
-from server.project_schema import ProjectFile, project_schema, unknown_keys
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "server" / "api" / "langgraph.schema.json"

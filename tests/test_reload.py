@@ -13,7 +13,7 @@ import pytest
 from fix_cli import SECONDS_MAX, Start, project, start, until, url_of
 from fix_server import eventually
 
-from server.reload import Reloader
+from server.serving.reload import Reloader
 
 __all__ = ["project", "start"]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from server.config.store import store_rules
 from server.errors import ConfigError
-from server.items import IndexRules, StoreRules
-from server.store_config import store_rules
+from server.rules.items import IndexRules, StoreRules
 
 FILE = Path("langgraph.json")
 INDEX = {"embed": "./embed.py:embed", "dims": 3}

@@ -10,9 +10,9 @@ import orjson
 import pytest
 from langgraph_sdk.auth.types import BaseUser
 
-from server.access import EVERYTHING, AnyOf, BadFilter, Holds, Scope, parsed_filter
-from server.masking import masked
-from server.users import NoUser, User, authenticated, stored
+from server.rules.access import EVERYTHING, AnyOf, BadFilter, Holds, Scope, parsed_filter
+from server.rules.masking import masked
+from server.rules.users import NoUser, User, authenticated, stored
 
 
 @dataclass

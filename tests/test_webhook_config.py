@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from server.config import Settings, load_settings, load_webhooks
+from server.config.project import load_project
+from server.config.settings import Settings, load_settings, load_webhooks
+from server.config.webhooks import signing_keys
 from server.errors import ConfigError
 from server.models import WebhookRules
-from server.project import load_project
-from server.webhook_config import signing_keys
 
 SECRET = "a-secret-of-some-length"
 

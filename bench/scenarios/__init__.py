@@ -2,9 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 
-from ..lineup import Lineup
-from ..report import Row
-from . import blocking, first_token, idle_streams, pacing, short_runs, stalled_readers, start, throughput
+from zz.bench.lineup import Lineup
+from zz.bench.report import Row
+from zz.bench.scenarios import (
+    blocking,
+    first_token,
+    idle_streams,
+    pacing,
+    short_runs,
+    stalled_readers,
+    start,
+    throughput,
+)
 
 Scenario = Callable[[Lineup], Awaitable[list[Row]]]
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..auth.authenticator import Authenticator
 from ..errors import AccessError, GraphwireError, Unauthorized
 from ..models import Caller
-from ..users import Authenticated
+from ..rules.users import Authenticated
 from .responses import graphwire_error
 
 ONCE_A_SECOND = 1.0

@@ -5,8 +5,8 @@ from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 
 from ..backend import Backend
-from ..http_rules import HttpRules
 from ..models import Caller
+from ..rules.http import HttpRules
 from ..services import Services
 from .authentication import caller_of
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from ..cors import CorsRules
+from ..rules.cors import CorsRules
 from .responses import json
 
 FOREIGN = (

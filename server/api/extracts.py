@@ -2,7 +2,7 @@
 
 import re
 
-from ..threads import Extract
+from ..rules.threads import Extract
 
 DOCUMENTS = ("config", "interrupts", "metadata", "values")
 LENGTH_MAX = 1_000

@@ -21,9 +21,9 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..errors import NotFound
-from ..levels import Levels, Queue
-from ..meters import Histogram, Meters, OfGraph
 from ..models import Json
+from ..telemetry.levels import Levels, Queue
+from ..telemetry.meters import Histogram, Meters, OfGraph
 from .context import backend
 from .responses import json
 

@@ -11,8 +11,8 @@ from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from ..http_rules import SECRET_IN_LOGS, HeaderChoice
-from ..meters import Meters, Reader
+from ..rules.http import SECRET_IN_LOGS, HeaderChoice
+from ..telemetry.meters import Meters, Reader
 from .authentication import caller_of
 
 _log = structlog.get_logger("graphwire.access")

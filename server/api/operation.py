@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http_rules import GROUPS
 from ..models import Json
+from ..rules.http import GROUPS
 
 Shape = type[BaseModel] | list[type[BaseModel]]  # a list of one: a JSON list of these
 UNLIMITED = ("/", "/ok")  # may be asked for by anybody at any time

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import Invalid, RequestError
-from ..items import ItemGet
+from ..rules.items import ItemGet
 from . import requests
 from .context import caller, services
 from .responses import json, no_content

@@ -4,7 +4,7 @@ from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from ..tracing import Tracing, traceparent
+from ..telemetry.tracing import Tracing, traceparent
 from .middleware import NO_ROUTE, PROBES
 
 HEADERS = (b"traceparent", b"tracestate")

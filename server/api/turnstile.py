@@ -8,8 +8,8 @@ import ipaddress
 from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..limits import Turnstile
-from ..meters import Meters
+from ..rules.limits import Turnstile
+from ..telemetry.meters import Meters
 from .authentication import caller_of
 from .operation import UNLIMITED
 from .responses import json

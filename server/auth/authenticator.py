@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from ..errors import AccessError, AccessFailed, Overloaded, Refused, Unauthorized
-from ..users import Authenticated, NoUser, authenticated
+from ..rules.users import Authenticated, NoUser, authenticated
 
 SECONDS_MAX = 10.0  # that an answer may take
 THREADS = 32

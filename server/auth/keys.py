@@ -5,9 +5,9 @@ import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..credentials import ApiKey
 from ..errors import Unauthorized
-from ..users import Authenticated, User
+from ..rules.credentials import ApiKey
+from ..rules.users import Authenticated, User
 from .authenticator import Authenticator
 
 HEADERS = frozenset({"headers"})

@@ -14,9 +14,9 @@ import jwt
 import orjson
 import structlog
 
-from ..credentials import JwtRules
 from ..errors import Overloaded, Unauthorized
-from ..users import Authenticated, NoUser, authenticated
+from ..rules.credentials import JwtRules
+from ..rules.users import Authenticated, NoUser, authenticated
 from .keys import HEADERS, bearer
 
 FETCH_SECONDS = 5.0

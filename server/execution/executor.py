@@ -20,8 +20,6 @@ from ..clock import seconds
 from ..errors import Superseded
 from ..graph.catalog import EXECUTION, Catalog, Graph
 from ..graph.snapshots import interrupts_by_task
-from ..logs import bind
-from ..meters import HANDED_OVER, RunMeter
 from ..models import Outcome, Run, RunStatus, ThreadStatus
 from ..services.attempts import Attempts
 from ..services.endings import cancelled
@@ -29,8 +27,10 @@ from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import DatabaseSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode
-from ..tracing import RunSpan
-from ..watching import Watching
+from ..telemetry.logs import bind
+from ..telemetry.meters import HANDED_OVER, RunMeter
+from ..telemetry.tracing import RunSpan
+from ..telemetry.watching import Watching
 from .asides import Asides
 from .failures import describe_failure
 from .partial import Unfinished

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from .. import loops
-from ..levels import Pool
+from ..telemetry.levels import Pool
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 
-from ..masking import masked
+from ..rules.masking import masked
 
 Event = tuple[str, Any]
 

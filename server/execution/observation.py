@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ..levels import Levels
-from ..meters import Meters
 from ..services.waiting import Waiting
 from ..storage.database import Database
 from ..streaming.broker import Broker
+from ..telemetry.levels import Levels
+from ..telemetry.meters import Meters
 from .lanes import Lanes
 from .worker import Worker
 

@@ -6,7 +6,7 @@ from typing import Any
 from .. import __version__
 from ..graph.commands import command
 from ..models import Json, Run
-from ..users import User
+from ..rules.users import User
 
 LANGGRAPH_VERSION = importlib.metadata.version("langgraph")
 

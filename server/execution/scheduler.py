@@ -4,8 +4,8 @@ import asyncio
 
 import structlog
 
-from ..crons import Tick
 from ..errors import GraphwireError
+from ..rules.crons import Tick
 from ..services.ticks import Ticks
 from ..streaming.signals import Signals
 

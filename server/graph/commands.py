@@ -6,7 +6,7 @@ from typing import Any
 from langgraph.types import Command, Send, StateUpdate
 
 from ..models import Json
-from ..threads import Write
+from ..rules.threads import Write
 
 
 def command(fields: Json) -> Command[Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from ..masking import masked
 from ..models import Json
+from ..rules.masking import masked
 
 VALUE = "values."  # a selected field that begins so is one value of the state
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from ..access import Scope
 from ..clock import new_id, now
 from ..errors import Conflict, Contradiction, Invalid, NotFound
 from ..models import METADATA_BYTES_MAX, Assistant, AssistantChange, AssistantQuery, Caller, Json, Page
+from ..rules.access import Scope
 from ..storage import assistants as statements
 from ..storage import crons
 from ..storage.database import Database, Tx

@@ -12,11 +12,11 @@ from uuid import UUID
 import structlog
 from langgraph_sdk.auth.types import AuthContext
 
-from ..access import EVERYTHING, BadFilter, Scope, parsed_filter
 from ..auth.authenticator import refusal
 from ..errors import AccessError, AccessFailed, Contradiction, Forbidden, Overloaded
 from ..models import Caller, Json
-from ..users import User
+from ..rules.access import EVERYTHING, BadFilter, Scope, parsed_filter
+from ..rules.users import User
 
 SECONDS_MAX = 10.0  # that a handler may take
 _IDS = frozenset({"assistant_id", "cron_id", "run_id", "thread_id"})

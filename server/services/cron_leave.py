@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..access import EVERYTHING, Scope
-from ..crons import Cron, CronQuery
 from ..models import Caller, Json
+from ..rules.access import EVERYTHING, Scope
+from ..rules.crons import Cron, CronQuery
 from .authorization import Authorization, metadata_in
 from .resolution import id_of, to_run
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ..access import Scope
 from ..clock import new_id, now
-from ..crons import Cron, CronLimits, CronQuery
 from ..errors import Conflict, Invalid, NotFound, RequestError
 from ..models import METADATA_BYTES_MAX, Caller, Json, Page, RunRequest
+from ..rules.access import Scope
+from ..rules.crons import Cron, CronLimits, CronQuery
 from ..storage import assistants, threads
 from ..storage import crons as statements
 from ..storage.database import Database, Tx

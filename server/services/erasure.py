@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from ..access import EVERYTHING, Scope
+from ..rules.access import EVERYTHING, Scope
+from ..rules.threads import LATEST, Keep
 from ..storage import crons, pruning, runs, threads, traces
 from ..storage.database import Database, Tx
 from ..storage.locks import lock_thread
 from ..storage.pruning import Piece
 from ..streaming.broker import Broker
 from ..streaming.signals import Signals
-from ..threads import LATEST, Keep
 from .admission import STOP_WAIT_SECONDS, Displaced, Ended, displace, tell
 from .endings import DELETED, THREAD_GONE
 

@@ -10,10 +10,10 @@ from functools import partial
 import structlog
 
 from ..clock import after, now
+from ..rules.threads import LATEST, Keep, PruneStrategy, RetentionRules
 from ..storage import pruning, thread_copies, ttls
 from ..storage.database import Database, Tx
 from ..storage.ttls import Mortal
-from ..threads import LATEST, Keep, PruneStrategy, RetentionRules
 from .erasure import Eraser
 from .thread_copy import discard
 from .threads import later

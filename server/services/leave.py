@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..access import EVERYTHING, Scope
 from ..clock import new_id
 from ..models import Caller, Json, RunRequest
+from ..rules.access import EVERYTHING, Scope
 from ..storage import threads
 from ..storage.database import Tx
 from .authorization import Authorization, metadata_in, stamp

@@ -1,8 +1,8 @@
 """Rules of reading: where a reader of a run or of a thread begins, and what is left when the log is gone."""
 
-from ..access import Scope
 from ..errors import NotFound
 from ..models import Caller, Json, Run, RunStatus, Thread
+from ..rules.access import Scope
 from ..storage import runs, threads
 from ..storage.database import Database, Tx
 from ..streaming.broker import BEGINNING, Broker, Cursor

@@ -2,12 +2,12 @@
 
 from langchain_core.runnables import RunnableConfig
 
-from ..access import EVERYTHING, Scope
 from ..clock import now
 from ..errors import GraphwireError, NotFound
 from ..graph.catalog import Catalog
 from ..graph.snapshots import interrupts_by_task
 from ..models import Caller, Json, Outcome, Run, RunStatus, ThreadStatus
+from ..rules.access import EVERYTHING, Scope
 from ..storage import runs, threads, traces
 from ..storage.before_run import SaverBeforeRun
 from ..storage.checkpoints import DatabaseSaver

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID, uuid5
 
-from ..access import EVERYTHING, Scope
 from ..clock import now
 from ..errors import Invalid, NotFound
 from ..models import Assistant
+from ..rules.access import EVERYTHING, Scope
 from ..storage import assistants as statements
 from ..storage.database import Tx
 

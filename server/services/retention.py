@@ -6,13 +6,13 @@ What is thrown away by itself is in `expiry.py`.
 from collections.abc import Sequence
 from functools import partial
 
-from ..access import Scope
 from ..errors import NotFound, TooLarge
 from ..models import Caller
+from ..rules.access import Scope
+from ..rules.threads import LATEST, PruneStrategy, ThreadUsage
 from ..storage import threads
 from ..storage.database import Database, Tx
 from ..storage.usage import BEGINNING, Place, Usage
-from ..threads import LATEST, PruneStrategy, ThreadUsage
 from .authorization import OPEN, Authorization
 from .erasure import Eraser
 from .threads import missing

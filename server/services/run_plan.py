@@ -3,7 +3,7 @@
 from ..clock import after, now
 from ..errors import Contradiction, Invalid
 from ..models import Assistant, Caller, Json, Run, RunRequest, RunStatus
-from ..users import stored
+from ..rules.users import stored
 
 BOTH = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ..access import EVERYTHING, Scope
 from ..clock import new_id, now
 from ..errors import Conflict, Contradiction, Overloaded
 from ..graph.catalog import Catalog, Graph
 from ..graph.commands import superstep
 from ..graph.snapshots import address, interrupts_by_task, snapshot_json
 from ..models import Caller, Json, Outcome, Place, RunStatus, StateChange, Thread, ThreadStatus
+from ..rules.access import EVERYTHING, Scope
+from ..rules.threads import NewThread
 from ..storage import runs
 from ..storage import threads as statements
 from ..storage.checkpoints import DatabaseSaver
@@ -28,7 +29,6 @@ from ..storage.locks import lock_thread
 from ..storage.staged import StagedSaver
 from ..streaming.broker import Broker, Entry
 from ..streaming.encode import encode, raw
-from ..threads import NewThread
 from .authorization import OPEN, Authorization
 from .state import OffLoop, ask, config_of, graph_of, missing_checkpoint
 from .threads import Threads, add, missing, new_thread, taken

@@ -1,9 +1,9 @@
 """Rules of stopping runs, as callers meet them: one, several, one that has not come (contract/runs.md 14)."""
 
-from ..access import EVERYTHING, Scope
 from ..clock import now
 from ..errors import NotFound
 from ..models import Caller, Json, Run, RunSelection, ThreadStatus
+from ..rules.access import EVERYTHING, Scope
 from ..storage import names, threads
 from ..storage import runs as statements
 from ..storage.database import Database, Tx

@@ -11,9 +11,10 @@ from typing import Any
 
 import structlog
 
-from ..access import Scope
 from ..errors import EmbeddingFailed, Forbidden, Invalid, RequestError
-from ..items import (
+from ..models import Caller, Json
+from ..rules.access import Scope
+from ..rules.items import (
     WILDCARD,
     Item,
     ItemDelete,
@@ -24,7 +25,6 @@ from ..items import (
     Namespace,
     NamespaceSearch,
 )
-from ..models import Caller, Json
 from ..storage.item_store import ItemStore
 from .authorization import OPEN, Authorization
 

@@ -7,10 +7,10 @@ long as its source, counted from now. A long past is copied piece by piece, unde
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..access import Scope
 from ..clock import new_id, now
 from ..errors import Conflict, TooLarge
 from ..models import Caller, Json, Thread
+from ..rules.access import Scope
 from ..storage import pruning, threads, ttls
 from ..storage import thread_copies as statements
 from ..storage.database import Database, Tx

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..access import Scope
 from ..errors import Overloaded
 from ..models import Caller, Json, Page
+from ..rules.access import Scope
+from ..rules.threads import ThreadFields, ThreadQuery
 from ..storage import thread_search as statements
 from ..storage.database import Database, Tx
-from ..threads import ThreadFields, ThreadQuery
 from .authorization import OPEN, Authorization, metadata_in
 
 T = TypeVar("T")

@@ -13,10 +13,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..access import Scope
 from ..clock import new_id, now
 from ..errors import Conflict, Invalid, NotFound
 from ..models import METADATA_BYTES_MAX, Caller, Json, Thread, ThreadStatus
+from ..rules.access import Scope
+from ..rules.threads import NewThread, Ttl
 from ..storage import threads as statements
 from ..storage import ttls
 from ..storage.database import Database, Tx
@@ -24,7 +25,6 @@ from ..storage.locks import lock_thread
 from ..streaming.broker import Broker
 from ..streaming.encode import encode
 from ..streaming.signals import Signals
-from ..threads import NewThread, Ttl
 from .authorization import OPEN, Authorization, metadata_in
 from .erasure import Eraser
 

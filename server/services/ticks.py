@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from ..clock import new_id, now
-from ..crons import Cron, Tick
 from ..errors import AccessError, Invalid, RequestError
 from ..models import RunRequest
+from ..rules.crons import Cron, Tick
 from ..storage import crons as statements
 from ..storage.database import Database, Tx
 from .crons import next_date, request_of

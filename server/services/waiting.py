@@ -5,11 +5,11 @@ import time
 
 from ..clock import now
 from ..errors import StorageUnavailable
-from ..levels import Queue
-from ..meters import since
 from ..models import RunStatus
 from ..storage import runs
 from ..storage.database import Database, Tx
+from ..telemetry.levels import Queue
+from ..telemetry.meters import since
 
 ANSWER_SECONDS = 2.0  # below the timeout of those who collect metrics
 FRESH_SECONDS = 1.0  # how long a finding counts: several may watch

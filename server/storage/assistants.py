@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 
-from ..access import EVERYTHING, Scope
 from ..models import Assistant, AssistantQuery, Json, Page
+from ..rules.access import EVERYTHING, Scope
 from . import filters, metadata_index, scopes
 from .database import Tx
 from .tables import assistant_versions as versions

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from ..access import EVERYTHING, Scope
-from ..crons import Cron, CronQuery, Tick
 from ..models import Page
+from ..rules.access import EVERYTHING, Scope
+from ..rules.crons import Cron, CronQuery, Tick
 from . import filters, scopes
 from .database import Tx
 from .tables import crons

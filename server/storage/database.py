@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigError, StorageFull
-from ..levels import Pool
+from ..telemetry.levels import Pool
 
 Tx = Connection
 T = TypeVar("T")

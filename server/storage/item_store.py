@@ -16,7 +16,7 @@ from langgraph.store.base import get_text_at_path
 
 from ..clock import now, seconds
 from ..errors import EmbeddingFailed, Invalid
-from ..items import (
+from ..rules.items import (
     Item,
     ItemDelete,
     ItemGet,

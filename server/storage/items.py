@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import tuple_ as row_of
 
 from ..errors import TooLarge
-from ..items import WILDCARD, Item, ItemSearch, Namespace, NamespaceSearch
+from ..rules.items import WILDCARD, Item, ItemSearch, Namespace, NamespaceSearch
 from . import labels, vectors
 from .database import Tx
 from .filters import Condition

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from ..errors import ConfigError, GraphwireError, Invalid, StorageFull, StorageUnavailable
-from ..levels import Pool
+from ..telemetry.levels import Pool
 from .database import Tx
 from .turns import Reach, Turn
 

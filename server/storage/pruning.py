@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from ..threads import Keep
+from ..rules.threads import Keep
 from . import blobs
 from .database import Tx
 from .layouts import Statement

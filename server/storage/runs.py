@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, update
 
-from ..access import EVERYTHING, Scope
 from ..models import Json, Run, RunPage, RunSelection, RunStatus
+from ..rules.access import EVERYTHING, Scope
 from .database import Tx
 from .locks import lock_thread, thread_is_free
 from .scopes import thread_within

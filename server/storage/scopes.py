@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, exists, literal, or_, select, true
 
-from ..access import AnyOf, Scope, Test
+from ..rules.access import AnyOf, Scope, Test
 from .database import Tx
 from .filters import Condition, contains
 from .tables import assistants, crons, threads

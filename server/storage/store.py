@@ -20,7 +20,7 @@ from langgraph.store.base import (
 from langgraph.store.base import Item as GraphItem
 
 from ..errors import EmbeddingFailed, RequestError
-from ..items import Item, ItemDelete, ItemGet, ItemOperation, ItemPut, ItemSearch, NamespaceSearch
+from ..rules.items import Item, ItemDelete, ItemGet, ItemOperation, ItemPut, ItemSearch, NamespaceSearch
 from .item_store import ItemStore
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from ..models import DeliveryStatus, RunStatus, ThreadStatus
-from ..threads import PruneStrategy
+from ..rules.threads import PruneStrategy
 from .types import Document, Id, Metadata, RawJson, Timestamp, Vector, Words
 
 metadata = MetaData(

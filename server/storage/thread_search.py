@@ -17,10 +17,10 @@ from sqlalchemy import JSON, ColumnElement, Integer, Text, UnaryExpression, cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import operators
 
-from ..access import EVERYTHING, Holds, Scope
 from ..errors import TooLarge
 from ..models import Json, Page
-from ..threads import Extract, ThreadFields, ThreadQuery
+from ..rules.access import EVERYTHING, Holds, Scope
+from ..rules.threads import Extract, ThreadFields, ThreadQuery
 from . import metadata_index
 from .database import Tx
 from .deadline import deadline

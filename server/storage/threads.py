@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 
-from ..access import EVERYTHING, Scope
 from ..models import Json, Outcome, Thread, ThreadStatus
+from ..rules.access import EVERYTHING, Scope
 from .database import Tx
 from .scopes import within
 from .tables import threads

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from ..models import ThreadStatus
-from ..threads import PruneStrategy, Ttl
+from ..rules.threads import PruneStrategy, Ttl
 from .database import Tx
 from .locks import lock
 from .tables import thread_ttl_default, thread_ttls, threads

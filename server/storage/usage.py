@@ -6,7 +6,7 @@ from typing import Any
 import ormsgpack
 from sqlalchemy import TextClause, text
 
-from ..threads import Amount, ThreadUsage
+from ..rules.threads import Amount, ThreadUsage
 from .database import Tx
 from .layouts import Statement, has_blobs
 

@@ -18,9 +18,8 @@ from langgraph_sdk.errors import (
     NotFoundError,
     UnprocessableEntityError,
 )
-
-from .test_js_sdk import Client as JsClient
-from .test_js_sdk import node
+from zz.tests.acceptance.test_js_sdk import Client as JsClient
+from zz.tests.acceptance.test_js_sdk import node
 
 __all__ = ["ledger"]
 

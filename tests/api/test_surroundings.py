@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.app import surroundings
-from server.cors import CorsRules
-from server.http_rules import HttpRules
+from server.rules.cors import CorsRules
+from server.rules.http import HttpRules
 
 PAGE = "https://page.example"
 

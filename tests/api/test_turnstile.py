@@ -16,7 +16,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
 from server.api.turnstile import Limited
-from server.limits import RequestLimits, Turnstile
+from server.rules.limits import RequestLimits, Turnstile
 
 BURST, AT_ONCE, RUNS = 30, 3, 2
 

@@ -12,11 +12,11 @@ import pytest
 from fix_crons import ANN, Crontab, clock, crontab
 from fix_database import only_sqlite
 
-from server.crons import Cron, Tick
 from server.errors import StorageFull
 from server.execution import scheduler as module
 from server.execution.scheduler import Scheduler
 from server.execution.supervisor import keep_going
+from server.rules.crons import Cron, Tick
 from server.services.ticks import Ticks
 
 __all__ = ["clock", "crontab"]

@@ -13,6 +13,7 @@ import pytest
 from fix_receiver import Hook, Receiver, Receivers
 
 from server.clock import now
+from server.config.webhooks import signing_keys
 from server.execution import webhooks
 from server.execution.egress import Deadlines, Egress
 from server.execution.webhooks import Sending, Webhooks, signature, wait_after
@@ -23,7 +24,6 @@ from server.services.webhook_policy import WebhookPolicy
 from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
 from server.streaming.signals import LocalSignals
-from server.webhook_config import signing_keys
 
 AT = "2026-01-01T00:00:00.000000+00:00"
 RUN = Run("r", "t", "a", "g", RunStatus.running, {}, {}, "enqueue", AT, AT, AT, 1)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from fix_crons import ANN, GRAPH, Clock, Crontab, clock, crontab
 
-from server.crons import Cron, CronLimits, CronQuery
 from server.errors import Conflict, Contradiction, Invalid, NotFound, RequestError
 from server.models import Assistant, Caller, Page
+from server.rules.crons import Cron, CronLimits, CronQuery
 from server.services.crons import PAYLOAD_BYTES_MAX, request_of
 from server.services.resolution import automatic, automatic_id
 from server.storage.database import Database

@@ -13,7 +13,6 @@ import pytest
 from fix_database import OpenDatabase
 
 from server.clock import now
-from server.crons import CronLimits
 from server.errors import Conflict, NotFound
 from server.models import (
     AssistantChange,
@@ -28,6 +27,8 @@ from server.models import (
     ThreadStatus,
     WebhookRules,
 )
+from server.rules.crons import CronLimits
+from server.rules.threads import NewThread
 from server.services.addresses import SystemResolver
 from server.services.assistants import Assistants
 from server.services.attempts import Attempts
@@ -41,7 +42,6 @@ from server.storage import runs as statements
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
 from server.streaming.signals import LocalSignals
-from server.threads import NewThread
 
 NOBODY = Caller()
 PROCESSES = 4

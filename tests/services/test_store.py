@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.errors import EmbeddingFailed, Invalid, RequestError
-from server.items import IndexRules, ItemGet, ItemPut, ItemSearch, NamespaceSearch, StoreRules
 from server.models import Caller
+from server.rules.items import IndexRules, ItemGet, ItemPut, ItemSearch, NamespaceSearch, StoreRules
 from server.services.store import Store
 from server.storage.database import Database
 from server.storage.item_store import ItemStore

@@ -14,6 +14,15 @@ from sqlalchemy import text
 from server.clock import new_id, now
 from server.errors import Conflict, Invalid, NotFound, Overloaded, TooLarge
 from server.models import METADATA_BYTES_MAX, Caller, Outcome, Page, Run, RunStatus, Thread, ThreadStatus
+from server.rules.threads import (
+    Keep,
+    NewThread,
+    PruneStrategy,
+    RetentionRules,
+    ThreadFields,
+    ThreadQuery,
+    Ttl,
+)
 from server.services import erasure, expiry, retention, thread_copy, thread_search
 from server.services.erasure import Eraser
 from server.services.expiry import Expiry
@@ -29,15 +38,6 @@ from server.streaming.broker import GONE
 from server.streaming.log import Limits
 from server.streaming.memory import MemoryBroker
 from server.streaming.signals import LocalSignals
-from server.threads import (
-    Keep,
-    NewThread,
-    PruneStrategy,
-    RetentionRules,
-    ThreadFields,
-    ThreadQuery,
-    Ttl,
-)
 
 NOBODY = Caller()
 AT_ONCE = 1e-9  # minutes: over as soon as anybody looks

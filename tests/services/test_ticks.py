@@ -8,9 +8,9 @@ from fix_crons import ANN, GRAPH, OTHER_GRAPH, Clock, Crontab, clock, crontab
 from fix_database import only_sqlite
 
 from server.clock import now
-from server.crons import Cron, Tick
 from server.errors import Invalid, Overloaded, TooMany
 from server.models import Assistant, Json, RunStatus
+from server.rules.crons import Cron, Tick
 from server.services.attempts import Attempts
 from server.services.erasure import Eraser
 from server.services.resolution import automatic, automatic_id

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from server.errors import Invalid, RequestError
-from server.items import ItemPut, ItemSearch
+from server.rules.items import ItemPut, ItemSearch
 from server.storage.database import Database
 from server.storage.filters import CONDITIONS_MAX, DEPTH_MAX
 from server.storage.item_store import ItemStore

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from server import clock
 from server.errors import EmbeddingFailed, Invalid, TooLarge
-from server.items import (
+from server.rules.items import (
     IndexRules,
     Item,
     ItemDelete,

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server import storage
 from server.errors import ConfigError
-from server.items import ItemSearch
+from server.rules.items import ItemSearch
 from server.storage.checkpoints import open_saver
 from server.storage.database import SqliteDatabase, Tx
 from server.storage.item_store import ItemStore

@@ -11,12 +11,12 @@ from langgraph.types import Command, interrupt
 from sqlalchemy import text
 
 from server.models import Thread, ThreadStatus
+from server.rules.threads import LATEST, Keep
 from server.storage import pruning, threads
 from server.storage.checkpoints import DatabaseSaver, open_saver
 from server.storage.database import Tx
 from server.storage.layouts import Statement, has_blobs
 from server.storage.pruning import Piece
-from server.threads import LATEST, Keep
 
 AT = "2026-01-01T00:00:00.000000+00:00"
 HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}

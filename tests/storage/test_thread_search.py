@@ -14,12 +14,12 @@ from sqlalchemy import text
 from server.clock import new_id
 from server.errors import Invalid, TooLarge
 from server.models import Page, Thread, ThreadStatus
+from server.rules.threads import Extract, ThreadFields, ThreadQuery
 from server.storage import metadata_index, thread_search, threads
 from server.storage.database import Database, SqliteDatabase, Tx
 from server.storage.deadline import deadline
 from server.storage.history import contains
 from server.storage.migrate import migrate
-from server.threads import Extract, ThreadFields, ThreadQuery
 
 AT = "2026-01-01T00:00:00.000000+00:00"
 EVERYTHING = ThreadQuery()

@@ -11,6 +11,7 @@ from langgraph.types import Command, interrupt
 from sqlalchemy import text
 
 from server.models import Run, RunStatus, Thread, ThreadStatus
+from server.rules.threads import LATEST, Amount, ThreadUsage
 from server.storage import history, pruning, runs, thread_copies, threads, traces
 from server.storage.before_run import SaverBeforeRun
 from server.storage.checkpoints import DatabaseSaver, open_saver
@@ -18,7 +19,6 @@ from server.storage.database import Tx
 from server.storage.history import HistorySaver
 from server.storage.layouts import Statement, has_blobs
 from server.storage.usage import BEGINNING, Usage
-from server.threads import LATEST, Amount, ThreadUsage
 
 AT = "2026-01-01T00:00:00.000000+00:00"
 HERE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}

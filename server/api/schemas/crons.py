@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from ...crons import Cron, CronQuery
+from ...rules.crons import Cron, CronQuery
 from .base import NAMES_MAX, Body, Metadata, Sorted, UuidText
 from .meta import Timestamp, Uuid
 from .runs import RunSettings

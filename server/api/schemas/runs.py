@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ...masking import masked
 from ...models import Run, RunRequest, RunSelection, RunStatus
-from ...tracing import traceparent
+from ...rules.masking import masked
+from ...telemetry.tracing import traceparent
 from .base import NAMES_MAX, Body, Metadata, UuidText
 from .meta import Failure, Timestamp, Uuid
 from .results import KwargsView

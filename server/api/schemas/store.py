@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from ...items import Item, ItemPut, ItemSearch, Namespace, NamespaceSearch
 from ...models import Json
+from ...rules.items import Item, ItemPut, ItemSearch, Namespace, NamespaceSearch
 from ...streaming.encode import raw
 from .base import NAMES_MAX, Body, Paged, storable
 from .meta import Timestamp

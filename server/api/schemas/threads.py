@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from ...models import METADATA_BYTES_MAX, Json, Thread, ThreadStatus
-from ...streaming.encode import raw
-from ...threads import (
+from ...rules.threads import (
     Amount,
     Extract,
     NewThread,
@@ -18,6 +17,7 @@ from ...threads import (
     Ttl,
     Write,
 )
+from ...streaming.encode import raw
 from .. import extracts
 from ..paging import selected
 from .base import NAMES_MAX, Body, Metadata, Sorted, UuidText, storable

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from .check import Problem, problems_of
-from .command_line import ALLOW_OUTSIDE, CONFIG, ENV_FILE, ended_by_errors
-from .project import dotenv_file
-from .project_schema import project_schema
+from ..config.project import dotenv_file
+from ..config.schema import project_schema
+from .checking import Problem, problems_of
+from .flags import ALLOW_OUTSIDE, CONFIG, ENV_FILE, ended_by_errors
 from .scaffold import create
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from .models import Run
+from ..models import Run
 
 _log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from .models import Caller, Json
+from ..models import Caller, Json
 
 
 @dataclass(frozen=True, slots=True)

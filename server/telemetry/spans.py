@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from . import __version__
-from .models import Run, RunStatus
+from .. import __version__
+from ..models import Run, RunStatus
 
 _log = structlog.get_logger(__name__)
 _w3c = TraceContextTextMapPropagator()

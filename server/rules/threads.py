@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from .models import Json, ThreadStatus
+from ..models import Json, ThreadStatus
 
 
 class PruneStrategy(StrEnum):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .command_line import Command, with_flags
+from .flags import Command, with_flags
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _REFUSED = {

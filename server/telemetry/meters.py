@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
-from .clock import seconds
-from .models import Run
+from ..clock import seconds
+from ..models import Run
 
 # Upper bounds, in seconds.
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

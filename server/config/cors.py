@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from .cors import EXPOSED, LOCALHOST, METHODS, CorsRules
-from .errors import ConfigError
+from ..errors import ConfigError
+from ..rules.cors import EXPOSED, LOCALHOST, METHODS, CorsRules
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/*,\s]+")

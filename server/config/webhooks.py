@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from .errors import ConfigError
-from .models import Network, WebhookRules
+from ..errors import ConfigError
+from ..models import Network, WebhookRules
 
 SECRET_BYTES_MIN = 16
 ENV_PREFIX = "LG_WEBHOOK_"

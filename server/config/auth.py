@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .credentials import ALGORITHMS, ApiKey, AuthRules, JwtRules
-from .errors import ConfigError
-from .users import NoUser, authenticated
+from ..errors import ConfigError
+from ..rules.credentials import ALGORITHMS, ApiKey, AuthRules, JwtRules
+from ..rules.users import NoUser, authenticated
 
 KEY_LENGTH_MIN = 16
 KEYS_MAX = 10_000

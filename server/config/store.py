@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
-from .items import WHOLE, IndexRules, StoreRules
+from ..errors import ConfigError
+from ..rules.items import WHOLE, IndexRules, StoreRules
 
 DIMS_MAX = 65_536
 FIELDS_MAX = 1_000

@@ -13,9 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .auth_config import auth_rules
-from .checkpointer_config import retention_rules
-from .config import (
+from ..config.auth import auth_rules
+from ..config.checkpointer import retention_rules
+from ..config.http import http_rules
+from ..config.image import image_rules
+from ..config.places import Places, path_of, places
+from ..config.project import Project, project_of, read_document, read_text
+from ..config.refusals import refusals
+from ..config.schema import unknown_keys
+from ..config.settings import (
     Settings,
     apply_environment,
     load_settings,
@@ -23,14 +29,8 @@ from .config import (
     settings_problems,
     unkept_promises,
 )
-from .errors import ConfigError, StartupError
-from .http_config import http_rules
-from .image_config import image_rules
-from .json_places import Places, path_of, places
-from .project import Project, project_of, read_document, read_text
-from .project_rules import refusals
-from .project_schema import unknown_keys
-from .store_config import store_rules
+from ..config.store import store_rules
+from ..errors import ConfigError, StartupError
 
 PROBLEMS_MAX = 200
 _GONE = object()
@@ -51,20 +51,20 @@ READERS: dict[str, Reader] = {
 
 
 def _embeddings(project: Project, _: Settings) -> object:
-    from .graph.embeddings import load_embeddings  # imports LangGraph: after the environment
+    from ..graph.embeddings import load_embeddings  # imports LangGraph: after the environment
 
     index = store_rules(project.path, project.raw.get("store")).index
     return index and load_embeddings(index.embed, project.root)
 
 
 def _guard(project: Project, settings: Settings) -> object:
-    from .guarding import guarded
+    from ..guarding import guarded
 
     return guarded(project, settings)
 
 
 def _custom_app(project: Project, settings: Settings) -> object:
-    from .api.custom import load_custom_app
+    from ..api.custom import load_custom_app
 
     app = http_rules(project.path, project.raw.get("http"), settings).app
     return app and load_custom_app(app, project.root)
@@ -168,7 +168,7 @@ class _Check:
 
     def _imports(self, project: Project, settings: Settings) -> Iterator[Problem]:
         """Import what a start imports: each graph, whatever became of the others, then the rest."""
-        from .graph.loader import load_graph
+        from ..graph.loader import load_graph
 
         named = self._document["graphs"] if isinstance(self._document.get("graphs"), dict) else {}
         for spec in (spec for spec in project.graphs if spec.graph_id in named):

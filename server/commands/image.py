@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from .command_line import CONFIG, ended_by_errors, with_flags
-from .errors import ConfigError
-from .image import Image, image_of
-from .project import Project, load_project
+from ..config.project import Project, load_project
+from ..errors import ConfigError
+from .dockerfile import Image, image_of
+from .flags import CONFIG, ended_by_errors, with_flags
 
 ENGINES = ("docker", "podman")
 IMAGE = with_flags(

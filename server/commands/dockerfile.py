@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import __version__
-from .errors import ConfigError
-from .image_config import ImageRules, image_rules
-from .project import Project
-from .project_rules import refuse
+from .. import __version__
+from ..config.image import ImageRules, image_rules
+from ..config.project import Project
+from ..config.refusals import refuse
+from ..errors import ConfigError
 
 PORT = 8123
 USER = 10001

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .errors import GraphwireError, StartupError
+from ..errors import GraphwireError, StartupError
 
 Command = Callable[..., None]
 

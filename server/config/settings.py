@@ -17,12 +17,12 @@ import orjson
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from .cors_config import split
-from .errors import ConfigError
-from .http_config import HttpSettings, sends_webhooks
-from .models import Network, WebhookRules
+from ..errors import ConfigError
+from ..models import Network, WebhookRules
+from .cors import split
+from .http import HttpSettings, sends_webhooks
 from .project import Project
-from .webhook_config import SigningSecret, webhook_rules
+from .webhooks import SigningSecret, webhook_rules
 
 
 def apply_environment(project: Project, more: Mapping[str, str] = MappingProxyType({})) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from .errors import ConfigError
-from .models import GraphSpec
+from ..errors import ConfigError
+from ..models import GraphSpec
 
 JAVASCRIPT_SUFFIXES = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts")
 

@@ -18,7 +18,7 @@ import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
-from .errors import ConfigError
+from ..errors import ConfigError
 from .strict_http import Limits, limited
 from .unframed import Protocol, WebSocketProtocol
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from .errors import ConfigError
-from .project_schema import Distro, PackageTool, PythonVersion
+from ..errors import ConfigError
+from .schema import Distro, PackageTool, PythonVersion
 
 PYTHON_VERSION = "3.12"
 _TEXTS = ("base_image", "pip_config_file", "api_version")

@@ -43,7 +43,7 @@ def _globs(names: tuple[str, ...]) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class HttpRules:
-    """Made by `http_config`, kept by the door."""
+    """Made by `config.http`, kept by the door."""
 
     cors: CorsRules = field(default_factory=CorsRules)
     app: str | None = None  # "file.py:variable", a Starlette or FastAPI of the user

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 TEMPLATE = Path(__file__).with_name("template")
 # Names that tools would heed where the template lies.

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .checkpointer_config import COUNT_MAX, DAYS_MAX, MINUTES_MAX
-from .store_config import DIMS_MAX, FIELDS_MAX
-from .store_config import MINUTES_MAX as STORE_MINUTES_MAX
-from .threads import PruneStrategy
-from .webhook_config import ENV_PREFIX, URL_LENGTH_MAX
+from ..rules.threads import PruneStrategy
+from .checkpointer import COUNT_MAX, DAYS_MAX, MINUTES_MAX
+from .store import DIMS_MAX, FIELDS_MAX
+from .store import MINUTES_MAX as STORE_MINUTES_MAX
+from .webhooks import ENV_PREFIX, URL_LENGTH_MAX
 
 PythonVersion = Literal["3.11", "3.12", "3.13", "3.14"]
 Distro = Literal["debian", "bookworm", "trixie"]

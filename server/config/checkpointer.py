@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
-from .threads import Keep, PruneStrategy, RetentionRules, Ttl
+from ..errors import ConfigError
+from ..rules.threads import Keep, PruneStrategy, RetentionRules, Ttl
 
 MINUTES_MAX = 100 * 365 * 24 * 60.0
 DAYS_MAX = 100 * 365.0

@@ -1,6 +1,6 @@
 """`http` of langgraph.json and what the environment says about it, checked (contract/resources.md 11).
 
-A part of `config`, with `cors_config` for its key `cors`.
+A part of `config`, with `config.cors` for its key `cors`.
 """
 
 import re
@@ -19,9 +19,9 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from .cors_config import CorsSettings, cors_rules, split
-from .errors import ConfigError
-from .http_rules import GROUPS, HeaderChoice, HttpRules
+from ..errors import ConfigError
+from ..rules.http import GROUPS, HeaderChoice, HttpRules
+from .cors import CorsSettings, cors_rules, split
 
 LOCALHOST = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import logs
-from .command_line import CONFIG, ENV_FILE, TRACEBACK, ended_by_errors
-from .config import Settings, apply_environment, load_settings
-from .errors import ConfigError
-from .models import Json
-from .project import Project, dotenv_file, load_project
-from .storage.data_dir import DataDir
-from .storage.inspection import inspect
+from ..config.project import Project, dotenv_file, load_project
+from ..config.settings import Settings, apply_environment, load_settings
+from ..errors import ConfigError
+from ..models import Json
+from ..storage.data_dir import DataDir
+from ..storage.inspection import inspect
+from ..telemetry import logs
+from .flags import CONFIG, ENV_FILE, TRACEBACK, ended_by_errors
 
 if TYPE_CHECKING:
-    from .services.imports import Imports, Taken, Wish
-    from .storage.foreign import Source
+    from ..services.imports import Imports, Taken, Wish
+    from ..storage.foreign import Source
 
 PROGRESS_SECONDS = 1.0
 
@@ -65,7 +65,7 @@ def import_(
         logs.configure("WARNING", settings.log_json)
         if graph is not None and graph not in [spec.graph_id for spec in project.graphs]:
             raise ConfigError(f'there is no graph "{graph}" in {project.path}: --graph names one of them.')
-        from .services.imports import Wish  # imports LangGraph: after the environment
+        from ..services.imports import Wish  # imports LangGraph: after the environment
 
         _import(project, settings, source, schema, Wish(graph, _metadata(metadata), owner, dry_run))
 
@@ -83,8 +83,8 @@ def _metadata(words: tuple[str, ...]) -> Json:
 
 
 def _import(project: Project, settings: Settings, address: str, schema: str | None, wish: "Wish") -> None:
-    from .storage.foreign import open_source
-    from .wiring import importing
+    from ..storage.foreign import open_source
+    from ..wiring import importing
 
     directory = None
     if not settings.distributed:

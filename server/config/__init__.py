@@ -1,0 +1,1 @@
+"""What a project and its environment say: read, checked, turned into rules."""

@@ -1,0 +1,1 @@
+"""Plain rules and nouns that services and doors share; made by `config`."""

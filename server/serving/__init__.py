@@ -1,0 +1,1 @@
+"""The process on the network: uvicorn, its guards, its signals, its reloads."""

@@ -1,0 +1,1 @@
+"""What tells people how the server does: logs, counts, traces."""
