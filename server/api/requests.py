@@ -75,7 +75,8 @@ def _media_type(request: Request) -> str:
 
 def parse(data: bytes) -> Any:
     """JSON text -> value. Raises Invalid: it is none, nests beyond DEPTH_MAX, or holds beyond VALUES_MAX."""
-    if len(data) > 2 * VALUES_MAX and _is_crowded(data):
+    # Bombs show themselves early: most are known by their beginning.
+    if len(data) > 2 * VALUES_MAX and (_is_crowded(data[: 8 * VALUES_MAX]) or _is_crowded(data)):
         raise Invalid(f"The request body holds more than {VALUES_MAX} texts, lists and objects")
     try:
         value = decode(data)
@@ -90,14 +91,19 @@ def _is_crowded(data: bytes) -> bool:
     """Whether JSON holds so much that it takes long: a list is three bytes here and a hundred in memory."""
     if data.count(b",") > NUMBERS_MAX:
         return True
-    if data.count(b"[") + data.count(b"{") + data.count(b'"') // 2 <= VALUES_MAX:
+    if _how_many(b'[{"', data) <= VALUES_MAX:
         return False
     plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote that is left begins or ends a text
     texts = plain.count(b'"') // 2
     if texts > VALUES_MAX:
         return True
     outside = b"".join(plain.split(b'"')[::2])
-    return texts + outside.count(b"[") + outside.count(b"{") > VALUES_MAX
+    return texts + _how_many(b"[{", outside) > VALUES_MAX
+
+
+def _how_many(marks: bytes, data: bytes) -> int:
+    """How often these bytes come; unlike `count` it takes no longer where they come often."""
+    return len(data) - len(data.translate(None, marks))
 
 
 def _is_deep(value: Any) -> bool:
