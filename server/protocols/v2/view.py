@@ -18,6 +18,7 @@ from .subscriptions import Namespace, Subscription
 
 MESSAGES_MAX = 256  # under way in one run; more than that is a graph that lost its way
 TOOLS = "tools"  # what everybody calls the node that runs tools
+_METADATA = ("langgraph_node", "langgraph_checkpoint_ns", "ls_provider", "ls_model_name")
 _INTERRUPT = b'"__interrupt__"'
 
 
@@ -46,29 +47,6 @@ class View:
         self._out: list[Event] = []
         self._place, self._parts = Cursor(0, 0), 0
         self._shared: tuple[bytes, Json] = b"", {}
-        self._methods: dict[str, Callable[[Namespace, Entry], None]] = {
-            "values": self._hold_values,
-            "updates": self._updates,
-            "messages": self._message,
-            "custom": self._custom,
-            "error": self._failed,
-            DONE: self._ended,
-            STOPPED: self._ended,
-            "~run": self._began,
-            "~time": self._time,
-            "~messages": self._message,
-            "~said": self._said,
-            "~values": self._hold_values,
-            "~updates": self._updates,
-            "~custom": self._custom,
-            "~tools": self._tool,
-            "~tasks": self._task,
-            "~lifecycle": self._subgraph,
-            "~checkpoints": self._checkpoint,
-            "~input": self._question,
-            "~answered": self._answered,
-            "~waiting": self._waits,
-        }
 
     @property
     def holds(self) -> bool:
@@ -83,13 +61,13 @@ class View:
             self._run = _Run(first.epoch, first.epoch)
         for number, entry in enumerate(batch.entries):
             name, _, namespace = entry.event.partition("|")
-            method = self._methods.get(name)
+            method = _METHODS.get(name)
             if method is None:
                 continue
             if self._run.held is not None and name not in ("~checkpoints", "~time"):
                 self._release()
             self._place, self._parts = Cursor(first.epoch, first.offset + number), 0
-            method(tuple(namespace.split("|")) if namespace else (), entry)
+            method(self, tuple(namespace.split("|")) if namespace else (), entry)
         return self._taken()
 
     def flush(self) -> list[Event]:
@@ -221,7 +199,8 @@ class View:
     def _metadata(self, shared: bytes) -> Json:
         """The metadata of a model's call, which all its tokens share to the byte."""
         if shared != self._shared[0]:
-            self._shared = shared, decode(shared[1:-1])
+            told = decode(shared[1:-1])
+            self._shared = shared, {key: told[key] for key in _METADATA if key in told}
         return self._shared[1]
 
     def _close(self, messages: Iterable[Message]) -> None:
@@ -275,6 +254,32 @@ class View:
         elif event_id is None:
             event_id = f"{place.epoch}-{place.offset}" + (f".{part}" if part else "")
         self._out.append(Event(seq, event_id, method, namespace, self._run.at_ms, data, node))
+
+
+# Once and not in each view: there is one for every open stream.
+_METHODS: dict[str, Callable[[View, Namespace, Entry], None]] = {
+    "values": View._hold_values,
+    "updates": View._updates,
+    "messages": View._message,
+    "custom": View._custom,
+    "error": View._failed,
+    DONE: View._ended,
+    STOPPED: View._ended,
+    "~run": View._began,
+    "~time": View._time,
+    "~messages": View._message,
+    "~said": View._said,
+    "~values": View._hold_values,
+    "~updates": View._updates,
+    "~custom": View._custom,
+    "~tools": View._tool,
+    "~tasks": View._task,
+    "~lifecycle": View._subgraph,
+    "~checkpoints": View._checkpoint,
+    "~input": View._question,
+    "~answered": View._answered,
+    "~waiting": View._waits,
+}
 
 
 def _within(namespace: Namespace, metadata: Json) -> Namespace:
