@@ -203,7 +203,7 @@ def test_the_project_and_its_local_dependencies_come_first_on_the_import_path(
 
 
 def test_the_configuration_is_read_before_langgraph_is_imported() -> None:
-    script = "import sys, server.config; print([m for m in sys.modules if m.startswith('lang')])"
+    script = "import sys, server.config.settings; print([m for m in sys.modules if m.startswith('lang')])"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )

@@ -19,7 +19,7 @@ SHIPPED = REPOSITORY / "server" / "api" / "langgraph.schema.json"
 SAMPLES = [
     REPOSITORY / "langgraph.json",
     REPOSITORY / "bench" / "langgraph.json",
-    REPOSITORY / "server" / "template" / "langgraph.json",
+    REPOSITORY / "server" / "commands" / "template" / "langgraph.json",
     *sorted((REPOSITORY / "tests" / "graphs").glob("*.json")),
 ]
 GRAPHS = {"graphs": {"agent": "./agent.py:graph"}}
