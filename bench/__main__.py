@@ -9,12 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import uvloop
-from zz.bench.floor_process import floor
-from zz.bench.lineup import Lineup
-from zz.bench.processes import Subject, allow_many_sockets, bare
-from zz.bench.report import Row, render
-from zz.bench.scenarios import SCENARIOS
-from zz.bench.server import graphwire
+
+from .floor_process import floor
+from .lineup import Lineup
+from .processes import Subject, allow_many_sockets, bare
+from .report import Row, render
+from .scenarios import SCENARIOS
+from .server import graphwire
 
 
 def arguments() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from zz.bench.client import Connection, Exchange, Head, Tokens
+from .client import Connection, Exchange, Head, Tokens
 
 
 class UnexpectedStatus(Exception):

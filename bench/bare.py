@@ -15,8 +15,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from zz.bench import graphs
-from zz.bench.processes import HOST
+
+from . import graphs
+from .processes import HOST
 
 
 async def events(graph: Any, given: dict[str, Any]) -> AsyncIterator[dict[str, str]]:

@@ -18,18 +18,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import uvloop
-from zz.bench.api import Api, run_body, run_path
-from zz.bench.client import Tokens
-from zz.bench.engines import Cluster, Engines, cluster, engines
-from zz.bench.lineup import figures, interleave
-from zz.bench.processes import allow_many_sockets
-from zz.bench.report import Row, Target, render
-from zz.bench.scenarios.first_token import first_token
-from zz.bench.scenarios.short_runs import on_threads
-from zz.bench.scenarios.throughput import TokensLost, firehose
-from zz.bench.sending import appends
-from zz.bench.server import graphwire
-from zz.bench.stats import Figure, milliseconds, percentile
+
+from .api import Api, run_body, run_path
+from .client import Tokens
+from .engines import Cluster, Engines, cluster, engines
+from .lineup import figures, interleave
+from .processes import allow_many_sockets
+from .report import Row, Target, render
+from .scenarios.first_token import first_token
+from .scenarios.short_runs import on_threads
+from .scenarios.throughput import TokensLost, firehose
+from .sending import appends
+from .server import graphwire
+from .stats import Figure, milliseconds, percentile
 
 SUBJECTS = ("embedded", "serve", "1 worker", "2 workers")
 WARM_UP = 10

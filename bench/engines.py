@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psycopg
 from redis import Redis as RedisClient
-from zz.bench.processes import HOST, ROOT, Subject, free_port, running
-from zz.bench.server import CONFIG, command
+
+from .processes import HOST, ROOT, Subject, free_port, running
+from .server import CONFIG, command
 
 sys.path.append(str(ROOT / "tests"))
 from fix_postgres import Postgres

@@ -18,9 +18,10 @@ from uuid import uuid4
 
 import uvloop
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from zz.bench import graphs
-from zz.bench.client import Tokens
-from zz.bench.processes import resident_bytes
+
+from . import graphs
+from .client import Tokens
+from .processes import resident_bytes
 
 
 async def consume(given: dict[str, Any], graph: Any = graphs.stream) -> Tokens:

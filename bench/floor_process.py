@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from zz.bench.processes import ROOT, resident_bytes
+from .processes import ROOT, resident_bytes
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 

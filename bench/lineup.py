@@ -5,9 +5,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from zz.bench.floor_process import Floor
-from zz.bench.processes import Subject
-from zz.bench.stats import Figure
+from .floor_process import Floor
+from .processes import Subject
+from .stats import Figure
 
 T = TypeVar("T")
 Measure = Callable[[], Awaitable[T]]

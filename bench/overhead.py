@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import median
 
 import uvloop
-from zz.bench.processes import Subject, allow_many_sockets, free_port, running
-from zz.bench.scenarios.throughput import firehose
-from zz.bench.server import command
+
+from .processes import Subject, allow_many_sockets, free_port, running
+from .scenarios.throughput import firehose
+from .server import command
 
 SILENT = {"GRAPHWIRE_METRICS": "false", "GRAPHWIRE_ACCESS_LOG": "false"}
 LOADS = {1: 6000, 10: 1000, 100: 100}  # streams: tokens of each

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from zz.bench.api import Api
+from .api import Api
 
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 30.0

@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
-from zz.bench.processes import Subject, allow_many_sockets
-from zz.bench.scenarios.first_token import first_token
-from zz.bench.scenarios.pacing import paced
-from zz.bench.scenarios.short_runs import on_threads, stateless
-from zz.bench.scenarios.throughput import firehose
-from zz.bench.server import graphwire
+
+from .processes import Subject, allow_many_sockets
+from .scenarios.first_token import first_token
+from .scenarios.pacing import paced
+from .scenarios.short_runs import on_threads, stateless
+from .scenarios.throughput import firehose
+from .server import graphwire
 
 SHOWN = 35
 SAMPLES_PER_SECOND = 500

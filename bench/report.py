@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zz.bench.stats import Figure
+from .stats import Figure
 
 SUBJECTS = ("graphwire", "bare", "floor")
 BASES: tuple[Literal["bare", "floor"], ...] = ("bare", "floor")

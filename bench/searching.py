@@ -20,12 +20,6 @@ from typing import Any
 import psycopg
 import uvloop
 from sqlalchemy import insert
-from zz.bench.api import Api
-from zz.bench.client import Tokens
-from zz.bench.engines import engines
-from zz.bench.processes import free_port, running
-from zz.bench.server import command
-from zz.bench.stats import milliseconds, percentile
 
 from server.clock import new_id
 from server.storage.checkpoints import open_saver
@@ -33,6 +27,13 @@ from server.storage.database import SqliteDatabase, Tx
 from server.storage.migrate import migrate
 from server.storage.postgres import PostgresDatabase
 from server.storage.tables import threads
+
+from .api import Api
+from .client import Tokens
+from .engines import engines
+from .processes import free_port, running
+from .server import command
+from .stats import milliseconds, percentile
 
 STREAMS = 20
 PAUSE_SECONDS = 0.02

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
-from zz.bench.engines import Engines
-
 from server.streaming.broker import BEGINNING, Entry
 from server.streaming.log import Limits
 from server.streaming.redis import RedisBroker
 from server.streaming.redis_link import RedisLink
+
+from .engines import Engines
 
 LOGS = 50
 AT_ONCE = 20  # appended before others get their turn, as a busy lane does

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from zz.bench.processes import HOST, Subject, free_port, running
+from .processes import HOST, Subject, free_port, running
 
 CONFIG = Path("bench") / "langgraph.json"
 

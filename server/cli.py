@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from .config.http import http_rules
 from .config.project import Project, dotenv_file, load_project
 from .config.refusals import refusals, refuse
 from .config.settings import Settings, apply_environment, load_settings, unkept_promises
-from .errors import ConfigError
+from .errors import ConfigError, GraphwireError
 from .serving.reload import await_turn, run_reloading
 from .serving.server import (
     Server,
@@ -212,11 +213,12 @@ def bring_up_to_date(flags: Flags) -> None:
 
 
 def run(flags: Flags) -> None:
-    project, settings = configure(flags)
     if flags.turn is not None:
-        from . import aliases, app, loopback, wiring  # noqa: F401  what a start imports of ours
-
+        with suppress(GraphwireError):  # the process that serves says it, or this one in its turn
+            configure(flags)
+            from . import aliases, app, loopback, wiring  # noqa: F401  what a start imports of ours
         await_turn(flags.turn)
+    project, settings = configure(flags)
     warn(project, flags)
     # First, so that a second server on the same data learns it before it loads anything.
     directory = None if settings.distributed else data_dir(project, settings)

@@ -18,7 +18,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from sse_starlette import EventSourceResponse
-from server import loops, serving
+from server import loops
+from server.serving import server as serving
 
 closing = asyncio.Event()
 

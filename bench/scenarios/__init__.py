@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from zz.bench.lineup import Lineup
-from zz.bench.report import Row
-from zz.bench.scenarios import (
+from ..lineup import Lineup
+from ..report import Row
+from ..scenarios import (
     blocking,
     first_token,
     idle_streams,

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from zz.bench.api import Api, run_path
-from zz.bench.client import Tokens
-from zz.bench.lineup import Lineup
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
-from zz.bench.stats import Figure, milliseconds, percentile
+from ..api import Api, run_path
+from ..client import Tokens
+from ..lineup import Lineup
+from ..processes import Subject
+from ..report import Row, Target
+from ..stats import Figure, milliseconds, percentile
 
 PAUSE_SECONDS = 0.02
 BEFORE_SECONDS = 0.5

@@ -2,11 +2,11 @@
 
 import time
 
-from zz.bench.client import Tokens
-from zz.bench.lineup import Lineup, figures, interleave
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
-from zz.bench.stats import Figure, milliseconds, percentile
+from ..client import Tokens
+from ..lineup import Lineup, figures, interleave
+from ..processes import Subject
+from ..report import Row, Target
+from ..stats import Figure, milliseconds, percentile
 
 WARM_UP = 10
 GROUPS = 5

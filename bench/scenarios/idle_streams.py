@@ -5,12 +5,12 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from zz.bench.api import Api, run_path
-from zz.bench.client import Tokens
-from zz.bench.lineup import Lineup
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
-from zz.bench.stats import Figure
+from ..api import Api, run_path
+from ..client import Tokens
+from ..lineup import Lineup
+from ..processes import Subject
+from ..report import Row, Target
+from ..stats import Figure
 
 STREAMS = 1000
 WARM_UP = 10

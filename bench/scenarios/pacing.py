@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
-from zz.bench.api import Api
-from zz.bench.client import Tokens
-from zz.bench.lineup import Lineup, figures, interleave
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
-from zz.bench.stats import milliseconds, percentile
+from ..api import Api
+from ..client import Tokens
+from ..lineup import Lineup, figures, interleave
+from ..processes import Subject
+from ..report import Row, Target
+from ..stats import milliseconds, percentile
 
 STREAMS = 50
 PAUSE_SECONDS = 0.02

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from zz.bench.api import Api
-from zz.bench.lineup import Lineup, Measure, figures, interleave
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
+from ..api import Api
+from ..lineup import Lineup, Measure, figures, interleave
+from ..processes import Subject
+from ..report import Row, Target
 
 CALLERS = 16
 

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from zz.bench.api import Api, run_path
-from zz.bench.client import Connection, Tokens
-from zz.bench.floor_process import Floor
-from zz.bench.lineup import Lineup
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
-from zz.bench.stats import Figure
+from ..api import Api, run_path
+from ..client import Connection, Tokens
+from ..floor_process import Floor
+from ..lineup import Lineup
+from ..processes import Subject
+from ..report import Row, Target
+from ..stats import Figure
 
 READERS = 8
 TOKENS = 10_000

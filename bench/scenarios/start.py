@@ -1,7 +1,7 @@
 """From the first instruction of the server's process to its first /ok, on an empty data directory."""
 
-from zz.bench.lineup import Lineup, Measure, Starter, figures, interleave
-from zz.bench.report import Row, Target
+from ..lineup import Lineup, Measure, Starter, figures, interleave
+from ..report import Row, Target
 
 
 async def measure(lineup: Lineup) -> list[Row]:

@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-from zz.bench.api import Api
-from zz.bench.client import Tokens
-from zz.bench.lineup import Lineup, figures, interleave
-from zz.bench.processes import Subject
-from zz.bench.report import Row, Target
+from ..api import Api
+from ..client import Tokens
+from ..lineup import Lineup, figures, interleave
+from ..processes import Subject
+from ..report import Row, Target
 
 TOKENS = {1: 6000, 10: 1000, 100: 100}  # streams: tokens of each
 TARGETS = {10: Target(0.7, to="bare", at_least=True)}

@@ -18,8 +18,9 @@ from langgraph_sdk.errors import (
     NotFoundError,
     UnprocessableEntityError,
 )
-from zz.tests.acceptance.test_js_sdk import Client as JsClient
-from zz.tests.acceptance.test_js_sdk import node
+
+from .test_js_sdk import Client as JsClient
+from .test_js_sdk import node
 
 __all__ = ["ledger"]
 

@@ -18,7 +18,8 @@ from fix_cutter import Cut, Cutter, How, MakeCutter
 from fix_gate import Gate
 from fix_server import Server, eventually
 from langgraph_sdk import get_client, get_sync_client
-from zz.tests.acceptance.test_js_sdk import node
+
+from .test_js_sdk import node
 
 STREAMS = 50
 FIRST_EVENT = 250  # bytes, its id among them

@@ -18,7 +18,8 @@ from fix_gate import Gate
 from fix_server import Server, eventually
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from zz.tests.acceptance.test_js_sdk import node
+
+from .test_js_sdk import node
 
 THREADS = 50
 WORDS = [f"w{number} " for number in range(12)]

