@@ -32,7 +32,7 @@ class Membership:
         """Begin under a name that no other worker ever had; whatever had the old one is an orphan."""
         worker_id = new_id()
         await self._roster.join(worker_id, self._worker.worker_id)
-        self._worker.worker_id = worker_id
+        self._worker.join(worker_id)
 
     async def work(self) -> None:
         """Beat for ever."""

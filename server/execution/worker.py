@@ -43,6 +43,7 @@ class Worker:
         self._slots = slots
         self._poll_seconds = poll_seconds
         self.worker_id: str | None = None  # among several; see membership.py
+        self._gave_up = False
         self._active: dict[str, tuple[Attempt, Job[None]]] = {}
         self._reserved = 0
         self._claiming = False
@@ -152,7 +153,15 @@ class Worker:
         full = self.draining or self._free() <= 0
         self._signals.busy("runs", None if full else len(self._active) + self._reserved)
 
+    def join(self, worker_id: str) -> None:
+        """Execute runs under this name from now on."""
+        self.worker_id, self._gave_up = worker_id, False
+
     def _execute(self, run: Run) -> None:
+        if self._gave_up or run.worker_id != self.worker_id:
+            # What was claimed before this worker was out of reach, and is heard of only now: it is another's.
+            _log.warning("a run came too late", run_id=run.run_id)
+            return
         attempt = Attempt(run)
         job = self._lanes.submit(run.graph_id, self._executor.execute(attempt))
         self._active[run.run_id] = (attempt, job)
@@ -196,6 +205,7 @@ class Worker:
 
     async def give_up(self) -> None:
         """This worker may be taken for dead: what it executes is given up, before others begin it anew."""
+        self._gave_up = True
         left = list(self._active.values())
         if left:
             _log.warning("the database is out of reach: runs are given up", runs=len(left))
