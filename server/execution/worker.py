@@ -111,6 +111,8 @@ class Worker:
         return not self._active
 
     def _free(self, asking: str = "") -> int:
+        if self._gave_up:
+            return 0  # what began now would be another's at once
         lent = self._loans.count(self._active.keys(), asking)
         return self._slots - len(self._active) - self._reserved + lent
 

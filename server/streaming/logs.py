@@ -102,7 +102,7 @@ class Logs:
         return self.open(log.key, log.thread_id, copy=True)
 
     def lose(self, log: Log) -> None:
-        """The log is gone where this copy comes from: whoever waits for more of it is to look again."""
+        """Hold a copy no more: whoever waits for more of it is to look again where it comes from."""
         log.agreed = sys.maxsize  # nothing that was read of it was wrong
         self.drop(log)
         _wake(log)

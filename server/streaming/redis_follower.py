@@ -6,11 +6,9 @@ batch, however many readers each of them has. A slow poll finds what was not tol
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 from .broker import BEGINNING, Cursor
-from .log import Log
 from .logs import Logs
 from .redis_copies import Copy, Row
 from .redis_link import Away, RedisLink
@@ -159,10 +157,9 @@ class Follower:
             stub = self._copies.get(log.key)
             if stub is None or epoch in there:
                 continue
-            if not stub.loaded and not stub.read:
+            unused = not stub.loaded and not stub.read
+            if unused or (epoch <= gone.epoch and stub.log.ended_at is None and self._silent(stub)):
                 self._drop(stub)
-            elif epoch <= gone.epoch and stub.log.ended_at is None and self._silent(stub):
-                self._drop(stub, self._logs.lose)
 
     def _silent(self, copy: Copy) -> bool:
         """Whether nothing comes of it though it could: else its writer may be filling it again."""
@@ -254,7 +251,7 @@ class Follower:
         if not answer:
             copy.loaded = True
             if copy.closed_there:  # nobody fills it again
-                self._drop(copy, self._logs.lose)
+                self._drop(copy)
             return False
         if copy.log.epoch not in (0, int(answer[0])):
             copy = self._renew(copy)  # and the answer is from its beginning on
@@ -300,11 +297,11 @@ class Follower:
             self._heard.discard(thread_id)
             await self._link.leave(self._link.keys.thread(thread_id)[0])
 
-    def _drop(self, copy: Copy, let_go: Callable[[Log], None] | None = None) -> None:
-        """Hold a copy no more: who follows its thread asks Redis anew which logs there are."""
+    def _drop(self, copy: Copy) -> None:
+        """Hold a copy no more: who reads it, or follows its thread, asks Redis anew which logs there are."""
         if self._copies.get(copy.log.key) is copy:
             del self._copies[copy.log.key]
-        (let_go or self._logs.drop)(copy.log)
+        self._logs.lose(copy.log)
         self._threads.pop(copy.log.thread_id, None)
         if self._logs.followed(copy.log.thread_id):
             self._hinted_threads[copy.log.thread_id] = None

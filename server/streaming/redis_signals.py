@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from uuid import uuid4
 
 from .redis_link import Away, RedisLink
@@ -61,10 +62,8 @@ class RedisSignals:
             await self._rung.wait()
             self._rung.clear()
             if commands := [*self._ready(), *self._told()]:
-                try:
+                with suppress(Away):
                     await self._link.ask(*commands)
-                except Away:
-                    continue
 
     def _ready(self) -> list[Command]:
         """Before what is offered: that may be for us."""
